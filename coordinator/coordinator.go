@@ -1,16 +1,20 @@
 // Package coordinator is the request path: it finds replicas, sends in parallel, counts answers against the consistency level, merges and
-// repairs reads, and leaves hints. Subpackage replica is the other side of its verbs. It may import everything of rank 0 to 2 and speaks to gossip, hints
-// and storage through interfaces of its own. Start reading at Coordinator.
+// repairs reads, and leaves hints. Subpackage replica is the other side of its verbs. It may import everything of rank 0 to 2 and speaks to
+// gossip, hints and storage through interfaces of its own. Start reading at Coordinator.
 package coordinator
 
 import (
 	"context"
-	"fmt"
+	"sync/atomic"
+	"time"
 
 	"nodedb/coordinator/consistency"
+	"nodedb/node/clock"
 	"nodedb/node/row"
+	"nodedb/node/rpc"
 	"nodedb/node/storage"
 	"nodedb/query/schema"
+	"nodedb/vnodes"
 )
 
 // Write is a mutation and the table it goes to.
@@ -22,6 +26,7 @@ type Write struct {
 // WriteKind is what WriteTimeout errors name.
 type WriteKind string
 
+// The kinds of write, as the CQL protocol names them.
 const (
 	WriteSimple        WriteKind = "SIMPLE"
 	WriteBatch         WriteKind = "BATCH"
@@ -36,8 +41,8 @@ type WriteRequest struct {
 	Trace  [16]byte
 }
 
-// ReadRequest reads one partition (Spec.Key set) or a token range (Key nil; it may span many owners: the coordinator goes through them in token order until
-// the page is full).
+// ReadRequest reads one partition (Spec.Key set) or a token range (Key nil; it may span many owners: the coordinator goes through them
+// in token order, and a page may end where one's range ends).
 type ReadRequest struct {
 	Level consistency.Level
 	Table *schema.Table
@@ -45,57 +50,139 @@ type ReadRequest struct {
 	Trace [16]byte
 }
 
-// Unavailable: too few live replicas; nothing was written.
-type Unavailable struct {
-	Level           consistency.Level
-	Required, Alive int
+// View is the ring and schema at one metadata epoch. Immutable.
+type View struct {
+	Epoch   uint64
+	Ring    *vnodes.Ring
+	Catalog *schema.Catalog
+	places  map[string]*vnodes.Placement // by keyspace
 }
 
-func (e *Unavailable) Error() string {
-	return fmt.Sprintf("Cannot achieve consistency level %s: %d replicas are required, %d are alive", e.Level, e.Required, e.Alive)
+// NewView computes the placements of all keyspaces.
+func NewView(epoch uint64, ring *vnodes.Ring, catalog *schema.Catalog) *View {
+	v := &View{Epoch: epoch, Ring: ring, Catalog: catalog, places: make(map[string]*vnodes.Placement, len(catalog.Keyspaces))}
+	for name, ks := range catalog.Keyspaces {
+		v.places[name] = ring.Place(ks.Replication)
+	}
+	return v
 }
 
-// Timeout: the level was not met in time.
-type Timeout struct {
-	Write              bool
-	Kind               WriteKind
-	Level              consistency.Level
-	Received, BlockFor int
-	DataPresent        bool
+// Placement gives where a keyspace's replicas are.
+func (v *View) Placement(keyspace string) (*vnodes.Placement, vnodes.Replication, bool) {
+	p, ok := v.places[keyspace]
+	if !ok {
+		return nil, vnodes.Replication{}, false
+	}
+	return p, v.Catalog.Keyspaces[keyspace].Replication, true
 }
 
-func (e *Timeout) Error() string {
-	return fmt.Sprintf("Operation timed out: %d of %d replicas answered at %s", e.Received, e.BlockFor, e.Level)
+// Cluster is what the coordinator knows of the others.
+type Cluster interface {
+	// View is the newest view applied here. Lock-free.
+	View() *View
+	// Alive reports whether a node is believed up. Lock-free.
+	Alive(vnodes.HostID) bool
+	// Peer gives a node's RPC address.
+	Peer(*vnodes.Node) rpc.Peer
+	// Await calls done once epoch is applied here, pulling it from a peer if need be, or with ctx's error. It does not block.
+	Await(ctx context.Context, from rpc.Peer, epoch uint64, done func(error))
 }
 
-// Failure: too many replicas failed.
-type Failure struct {
-	Write                      bool
-	Kind                       WriteKind
-	Level                      consistency.Level
-	Received, BlockFor, Failed int
-	DataPresent                bool
-	Reason                     string // the first failure's text
+// Local is this node's own replica: the same verbs without the network.
+type Local interface {
+	Write(m *WriteMessage, done func(error))
+	// Read may run on the caller's goroutine.
+	Read(ctx context.Context, m *ReadMessage, done func(*ReadReply, error))
 }
 
-func (e *Failure) Error() string {
-	return fmt.Sprintf("Operation failed: %d replicas failed, %d of %d answered at %s: %s", e.Failed, e.Received, e.BlockFor, e.Level, e.Reason)
+// Hints keeps mutations for replicas that missed them.
+type Hints interface {
+	// Add must not block; done says when the hint is durable.
+	Add(to vnodes.HostID, mutation []byte, done func(error))
 }
 
-// Overloaded: shed before anything was done.
-type Overloaded struct{ What string }
+// Options of New. Timeouts carry Cassandra's names and defaults.
+type Options struct {
+	Self         vnodes.HostID
+	DC           string
+	Cluster      Cluster
+	Transport    rpc.Transport
+	Local        Local
+	Hints        Hints
+	Clock        *clock.HLC
+	WriteTimeout time.Duration // write_request_timeout, 2 s
+	ReadTimeout  time.Duration // read_request_timeout, 5 s
+	RangeTimeout time.Duration // range_request_timeout, 10 s
+	// SpeculateAfter is how long a read waits before it asks one more replica; 0: twice the slowest chosen replica's
+	// usual latency, at least 10 ms.
+	SpeculateAfter time.Duration
+	MaxInFlight    int // requests coordinated at once; default 16,384
+}
 
-func (e *Overloaded) Error() string { return "Overloaded: " + e.What }
+func (o *Options) setDefaults() {
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = 2 * time.Second
+	}
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = 5 * time.Second
+	}
+	if o.RangeTimeout == 0 {
+		o.RangeTimeout = 10 * time.Second
+	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = 16384
+	}
+}
 
 // Coordinator runs requests. Its methods call done exactly once, from any goroutine; done must not block.
-type Coordinator struct{}
-
-// Write applies the request's mutations at its level. ctx's deadline bounds it (write_request_timeout otherwise).
-func (c *Coordinator) Write(ctx context.Context, r *WriteRequest, done func(error)) {
-	panic("contract")
+//
+// Invariants:
+//  1. Nothing is written before the live replicas are known to suffice for the level.
+//  2. An answer counts only if its replica owned the token at the ring the request was sent under; a replica that knows a
+//     newer ring under which the request went to the wrong owners refuses, and the whole attempt begins anew on the newer ring.
+//  3. A replica that did not acknowledge a write gets a hint, also after the client was answered.
+//  4. A read that found replicas to differ is answered only once enough of them for its level hold the merge.
+//
+// Every request is a small state machine driven by callbacks (write.go, read.go): no goroutine waits for a replica.
+type Coordinator struct {
+	Options
+	inFlight atomic.Int64
+	latency  latencies
+	admitted admission
+	stats    Stats
 }
 
-// Read gives one page; it may be short, or empty with a stop. The page's bytes are the callee's to keep.
-func (c *Coordinator) Read(ctx context.Context, r *ReadRequest, done func(page []byte, err error)) {
-	panic("contract")
+// Stats counts what a coordinator did since the start. All fields grow.
+type Stats struct {
+	Writes, Reads, Ranges, Hinted, Mismatches, Repaired, Speculated, Retried, Shed atomic.Int64
+}
+
+// New makes a coordinator.
+func New(o Options) *Coordinator {
+	o.setDefaults()
+	return &Coordinator{Options: o}
+}
+
+// Stats gives the counters.
+func (c *Coordinator) Stats() *Stats { return &c.stats }
+
+// admit takes a place for a request, or sheds it.
+func (c *Coordinator) admit() error {
+	if c.inFlight.Add(1) > int64(c.MaxInFlight) {
+		c.inFlight.Add(-1)
+		c.stats.Shed.Add(1)
+		return &Overloaded{What: "too many requests in flight on this coordinator; try again later"}
+	}
+	return nil
+}
+
+func (c *Coordinator) release() { c.inFlight.Add(-1) }
+
+// deadline is ctx's, or now + timeout if that is sooner.
+func deadline(ctx context.Context, timeout time.Duration) time.Time {
+	at := time.Now().Add(timeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(at) {
+		return d
+	}
+	return at
 }

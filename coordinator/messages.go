@@ -1,0 +1,264 @@
+package coordinator
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"nodedb/node/row"
+	"nodedb/node/storage"
+	"nodedb/vnodes"
+)
+
+// messageVersion begins every envelope. Fields are positional and only grow at the end.
+const messageVersion = 1
+
+// Fence carries the epochs a request was sent under. A replica that has not applied Needs waits for it; one whose ring is newer than
+// Ring looks whether the request still went to the right owners.
+type Fence struct {
+	Needs uint64 // newest metadata entry the request depends on: its tables' and the ring's
+	Ring  uint64 // entry that last changed the ring the coordinator used
+	Clock int64  // coordinator's hybrid clock, µs
+}
+
+// WriteMessage is VerbWrite's body: [version, needs, ring, clock, mutations…].
+type WriteMessage struct {
+	Fence
+	Mutations [][]byte // row.Mutation bytes
+	// Repair says that the mutations complete a read or a stream: owners only, no further checks of timestamps.
+	Repair bool
+}
+
+// ReadMessage is VerbRead's body.
+type ReadMessage struct {
+	Fence
+	Digest bool
+	Spec   storage.ReadSpec
+}
+
+// ReadReply answers VerbRead: a page, or its digest.
+type ReadReply struct {
+	Page   []byte
+	Digest [16]byte
+}
+
+var encoders = sync.Pool{New: func() any {
+	e := &encoder{}
+	e.enc = msgpack.NewEncoder(&e.buf)
+	e.enc.UseCompactInts(true)
+	return e
+}}
+
+// encoder is a reusable msgpack writer. Writes into its buffer can't fail.
+type encoder struct {
+	buf bytes.Buffer
+	enc *msgpack.Encoder
+}
+
+func (e *encoder) int(v int64)    { _ = e.enc.EncodeInt(v) }
+func (e *encoder) uint(v uint64)  { _ = e.enc.EncodeUint(v) }
+func (e *encoder) bool(v bool)    { _ = e.enc.EncodeBool(v) }
+func (e *encoder) bytes(v []byte) { _ = e.enc.EncodeBytes(v) }
+func (e *encoder) array(n int)    { _ = e.enc.EncodeArrayLen(n) }
+
+// encode runs f with a pooled encoder and gives its bytes; they are valid until use returns.
+func encode(f func(*encoder), use func(body []byte)) {
+	e := encoders.Get().(*encoder)
+	e.buf.Reset()
+	f(e)
+	use(e.buf.Bytes())
+	encoders.Put(e)
+}
+
+func (e *encoder) fence(f *Fence) {
+	e.uint(f.Needs)
+	e.uint(f.Ring)
+	e.int(f.Clock)
+}
+
+// encodeTo writes the message's envelope.
+func (m *WriteMessage) encodeTo(e *encoder) {
+	e.uint(messageVersion)
+	e.fence(&m.Fence)
+	e.bool(m.Repair)
+	e.array(len(m.Mutations))
+	for _, b := range m.Mutations {
+		e.bytes(b)
+	}
+}
+
+func (m *ReadMessage) encodeTo(e *encoder) {
+	s := &m.Spec
+	e.uint(messageVersion)
+	e.fence(&m.Fence)
+	e.bool(m.Digest)
+	e.uint(uint64(s.Storage))
+	e.int(int64(s.Token))
+	e.bytes(s.Key)
+	e.int(int64(s.Range.Start))
+	e.int(int64(s.Range.End))
+	e.array(len(s.Slices))
+	for _, sl := range s.Slices {
+		e.bytes(sl.Start)
+		e.bytes(sl.End)
+	}
+	e.bool(s.NoRows)
+	e.bool(s.Reverse)
+	if s.After == nil {
+		e.bytes(nil)
+	} else {
+		e.bytes(s.After.Append(nil))
+	}
+	e.int(s.Now)
+	e.uint(uint64(s.RowLimit))
+	e.uint(uint64(s.PartitionRows))
+	e.uint(uint64(s.ByteLimit))
+	e.uint(uint64(s.WorkLimit))
+}
+
+func (r *ReadReply) encodeTo(e *encoder) {
+	e.uint(messageVersion)
+	e.bytes(r.Digest[:])
+	e.bytes(r.Page)
+}
+
+// decoder reads an envelope; the first failure sticks.
+type decoder struct {
+	r   bytes.Reader
+	all []byte
+	dec *msgpack.Decoder
+	err error
+}
+
+// maxItems bounds arrays in an envelope, so that hostile lengths can't allocate.
+const maxItems = 1 << 16
+
+func newDecoder(body []byte) *decoder {
+	d := &decoder{all: body}
+	d.r.Reset(body)
+	d.dec = msgpack.NewDecoder(&d.r)
+	if v := d.uint(); d.err == nil && v != messageVersion {
+		d.err = fmt.Errorf("message version %d, want %d: mixed nodedb versions?", v, messageVersion)
+	}
+	return d
+}
+
+func (d *decoder) int() int64 {
+	if d.err != nil {
+		return 0
+	}
+	var v int64
+	v, d.err = d.dec.DecodeInt64()
+	return v
+}
+
+func (d *decoder) uint() uint64 {
+	if d.err != nil {
+		return 0
+	}
+	var v uint64
+	v, d.err = d.dec.DecodeUint64()
+	return v
+}
+
+func (d *decoder) bool() bool {
+	if d.err != nil {
+		return false
+	}
+	var v bool
+	v, d.err = d.dec.DecodeBool()
+	return v
+}
+
+// bytes gives a view into the body: nil stays nil.
+func (d *decoder) bytes() []byte {
+	if d.err != nil {
+		return nil
+	}
+	var n int
+	n, d.err = d.dec.DecodeBytesLen()
+	if d.err != nil || n < 0 {
+		return nil
+	}
+	at := len(d.all) - d.r.Len()
+	if n > d.r.Len() {
+		d.err = fmt.Errorf("message cut short: %d bytes announced, %d left", n, d.r.Len())
+		return nil
+	}
+	if _, d.err = d.r.Seek(int64(n), 1); d.err != nil {
+		return nil
+	}
+	return d.all[at : at+n : at+n]
+}
+
+func (d *decoder) array() int {
+	if d.err != nil {
+		return 0
+	}
+	var n int
+	n, d.err = d.dec.DecodeArrayLen()
+	if d.err == nil && (n < 0 || n > maxItems) {
+		d.err = fmt.Errorf("array of %d items in a message, at most %d are allowed", n, maxItems)
+	}
+	if d.err != nil {
+		return 0
+	}
+	return n
+}
+
+func (d *decoder) fence(f *Fence) {
+	f.Needs, f.Ring, f.Clock = d.uint(), d.uint(), d.int()
+}
+
+// DecodeWrite reads a WriteMessage in place: it aliases body.
+func DecodeWrite(body []byte) (*WriteMessage, error) {
+	d := newDecoder(body)
+	m := &WriteMessage{}
+	d.fence(&m.Fence)
+	m.Repair = d.bool()
+	n := d.array()
+	for i := 0; i < n && d.err == nil; i++ {
+		m.Mutations = append(m.Mutations, d.bytes())
+	}
+	return m, d.err
+}
+
+// DecodeRead reads a ReadMessage in place: it aliases body.
+func DecodeRead(body []byte) (*ReadMessage, error) {
+	d := newDecoder(body)
+	m := &ReadMessage{}
+	s := &m.Spec
+	d.fence(&m.Fence)
+	m.Digest = d.bool()
+	s.Storage = row.StorageID(d.uint())
+	s.Token = vnodes.Token(d.int())
+	s.Key = d.bytes()
+	s.Range = vnodes.Range{Start: vnodes.Token(d.int()), End: vnodes.Token(d.int())}
+	n := d.array()
+	for i := 0; i < n && d.err == nil; i++ {
+		s.Slices = append(s.Slices, storage.Slice{Start: d.bytes(), End: d.bytes()})
+	}
+	s.NoRows, s.Reverse = d.bool(), d.bool()
+	if after := d.bytes(); d.err == nil && len(after) > 0 {
+		p, _, err := row.DecodePosition(after)
+		s.After, d.err = &p, err
+	}
+	s.Now = d.int()
+	s.RowLimit, s.PartitionRows = int(d.uint()), int(d.uint())
+	s.ByteLimit, s.WorkLimit = int(d.uint()), int(d.uint())
+	return m, d.err
+}
+
+// DecodeReadReply reads a ReadReply in place: it aliases body.
+func DecodeReadReply(body []byte) (*ReadReply, error) {
+	d := newDecoder(body)
+	r := &ReadReply{}
+	copy(r.Digest[:], d.bytes())
+	r.Page = d.bytes()
+	return r, d.err
+}
+
+// EncodeReadReply gives VerbRead's answer to use, which must copy it.
+func EncodeReadReply(r *ReadReply, use func(body []byte)) { encode(r.encodeTo, use) }

@@ -1,0 +1,436 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+
+	"nodedb/coordinator/consistency"
+	"nodedb/coordinator/readrepair"
+	"nodedb/node/row"
+	"nodedb/node/rpc"
+	"nodedb/node/storage"
+	"nodedb/vnodes"
+)
+
+// readOp is one attempt at one page from one set of owners, under one view.
+//
+//	ask       data from the best replica, digests from as many more as the level needs
+//	spare     a failure, or slowness, asks one more for its data
+//	compare   all digests equal the data's: answer. Otherwise:
+//	resolve   data from every live owner; merge (package readrepair)
+//	repair    what replicas lack is written to them; the answer leaves once enough for the level hold it
+type readOp struct {
+	c       *Coordinator
+	ctx     context.Context
+	r       *ReadRequest
+	spec    storage.ReadSpec
+	view    *View
+	owners  *vnodes.Replicas
+	rep     vnodes.Replication
+	attempt int
+	until   time.Time
+	leave   func()
+
+	mu struct {
+		sync.Mutex
+		phase      readPhase
+		candidates []*vnodes.Node // live owners that count for the level, best first
+		next       int            // the next candidate to ask
+		tracker    *consistency.Tracker
+		page       []byte // the first data answer
+		havePage   bool
+		digest     [16]byte   // of page
+		digests    [][16]byte // answered
+		pages      []answered // resolving: data of each replica
+		merged     []byte     // repairing: the answer to give
+		reason     error
+		timedOut   bool
+		done       func([]byte, error)
+		timer      *time.Timer // deadline
+		spare      *time.Timer // speculation
+	}
+}
+
+type readPhase uint8
+
+const (
+	asking readPhase = iota
+	resolving
+	repairing
+	answeredPhase
+)
+
+// answered is one replica's full page while resolving.
+type answered struct {
+	node *vnodes.Node
+	page []byte
+}
+
+// Read gives one page; it may be short, or empty with a stop. The page's bytes are the callee's to keep.
+func (c *Coordinator) Read(ctx context.Context, r *ReadRequest, done func(page []byte, err error)) {
+	if err := c.admit(); err != nil {
+		done(nil, err)
+		return
+	}
+	timeout := c.ReadTimeout
+	if r.Spec.Key == nil {
+		timeout = c.RangeTimeout
+		c.stats.Ranges.Add(1)
+	} else {
+		c.stats.Reads.Add(1)
+	}
+	c.startRead(ctx, r, deadline(ctx, timeout), 1, func(page []byte, err error) {
+		c.release()
+		done(page, err)
+	})
+}
+
+func (c *Coordinator) startRead(ctx context.Context, r *ReadRequest, until time.Time, attempt int, done func([]byte, error)) {
+	op := &readOp{c: c, ctx: ctx, r: r, spec: r.Spec, view: c.Cluster.View(), attempt: attempt, until: until}
+	op.mu.done = done
+	if err := op.plan(); err != nil {
+		done(nil, err)
+		return
+	}
+	op.leave = c.admitted.enter(op.view.Ring.Epoch())
+	op.mu.timer = time.AfterFunc(time.Until(until), op.expire)
+	op.ask()
+}
+
+// plan finds the owners of the partition, or of the first run of ranges with the same owners.
+func (op *readOp) plan() error {
+	place, rep, ok := op.view.Placement(op.r.Table.Keyspace)
+	if !ok {
+		return fmt.Errorf("keyspace %q: %w", op.r.Table.Keyspace, ErrNoKeyspace)
+	}
+	op.rep = rep
+	if op.spec.Key != nil {
+		op.owners = place.Replicas(op.spec.Token)
+	} else {
+		op.spec, op.owners = firstRange(place, op.spec)
+	}
+	tracker, err := op.newTracker()
+	if err != nil {
+		return err
+	}
+	if need, live, ok := tracker.Available(op.c.Cluster.Alive); !ok {
+		return &Unavailable{Level: op.r.Level, Required: need, Alive: live}
+	}
+	op.mu.tracker = tracker
+	for _, n := range op.owners.Read() {
+		if tracker.Eligible(n.ID) && op.c.Cluster.Alive(n.ID) {
+			op.mu.candidates = append(op.mu.candidates, n)
+		}
+	}
+	op.c.latency.order(op.mu.candidates, op.c.Self)
+	return nil
+}
+
+// newTracker counts answers afresh; the dead are counted as failed.
+func (op *readOp) newTracker() (*consistency.Tracker, error) {
+	tracker, err := consistency.NewRead(op.r.Level, op.owners, op.rep, op.c.DC)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range op.owners.Read() {
+		if !op.c.Cluster.Alive(n.ID) {
+			tracker.Fail(n.ID)
+		}
+	}
+	return tracker, nil
+}
+
+// ask sends the first requests: as many as the level needs.
+func (op *readOp) ask() {
+	probe, err := op.newTracker()
+	if err != nil {
+		op.fail(err)
+		return
+	}
+	op.mu.Lock()
+	for op.mu.next < len(op.mu.candidates) && !probe.Met() {
+		probe.Ack(op.mu.candidates[op.mu.next].ID)
+		op.mu.next++
+	}
+	first := op.mu.candidates[:op.mu.next]
+	if op.mu.next < len(op.mu.candidates) {
+		op.mu.spare = time.AfterFunc(op.c.patience(first, op.c.SpeculateAfter), op.speculate)
+	}
+	op.mu.Unlock()
+	// Remote ones first: the local one may answer before its call returns.
+	for i := len(first) - 1; i >= 0; i-- {
+		if first[i].ID != op.c.Self {
+			op.send(first[i], i > 0)
+		}
+	}
+	for i, n := range first {
+		if n.ID == op.c.Self {
+			op.send(n, i > 0)
+		}
+	}
+}
+
+// speculate asks one more replica: the ones asked are slow.
+func (op *readOp) speculate() {
+	op.c.stats.Speculated.Add(1)
+	op.askSpare()
+}
+
+// askSpare asks the next candidate for its data, if there is one; it reports whether there was.
+func (op *readOp) askSpare() bool {
+	op.mu.Lock()
+	if op.mu.phase != asking || op.mu.next >= len(op.mu.candidates) {
+		op.mu.Unlock()
+		return false
+	}
+	n := op.mu.candidates[op.mu.next]
+	op.mu.next++
+	op.mu.Unlock()
+	op.send(n, false)
+	return true
+}
+
+func (op *readOp) send(n *vnodes.Node, digest bool) {
+	op.request(n, digest, func(reply *ReadReply, err error) { op.answer(n, digest, reply, err) })
+}
+
+// request reads from one replica, local or remote, and keeps its latency. The reply is the caller's to keep.
+func (op *readOp) request(n *vnodes.Node, digest bool, done func(*ReadReply, error)) {
+	begun := time.Now()
+	m := &ReadMessage{Fence: op.fence(), Digest: digest, Spec: op.spec}
+	finish := func(reply *ReadReply, err error) {
+		if err == nil {
+			op.c.latency.observe(n.ID, time.Since(begun))
+		}
+		done(reply, err)
+	}
+	if n.ID == op.c.Self {
+		op.c.Local.Read(op.ctx, m, finish)
+		return
+	}
+	encode(m.encodeTo, func(body []byte) {
+		op.c.Transport.Send(&rpc.Call{
+			To: op.c.Cluster.Peer(n), Verb: rpc.VerbRead, Body: body, Timeout: time.Until(op.until), Trace: op.r.Trace,
+			Done: func(body []byte, err error) {
+				if err != nil {
+					finish(nil, err)
+					return
+				}
+				reply, err := DecodeReadReply(body)
+				if err == nil {
+					reply.Page = append([]byte(nil), reply.Page...)
+				}
+				finish(reply, err)
+			},
+		})
+	})
+}
+
+func (op *readOp) fence() Fence {
+	return Fence{Ring: op.view.Ring.Epoch(), Needs: max(op.view.Ring.Epoch(), op.r.Table.Epoch), Clock: op.c.Clock.Now()}
+}
+
+// answer takes one replica's data or digest.
+func (op *readOp) answer(n *vnodes.Node, digest bool, reply *ReadReply, err error) {
+	if err != nil {
+		op.refused(n, err)
+		return
+	}
+	sum := reply.Digest
+	if !digest {
+		sum = readrepair.Digest(reply.Page)
+	}
+	op.mu.Lock()
+	if op.mu.phase != asking {
+		op.mu.Unlock()
+		return
+	}
+	op.mu.tracker.Ack(n.ID)
+	op.mu.digests = append(op.mu.digests, sum)
+	if !digest && !op.mu.havePage {
+		op.mu.page, op.mu.digest, op.mu.havePage = reply.Page, sum, true
+	}
+	if !op.mu.tracker.Met() || !op.mu.havePage {
+		op.mu.Unlock()
+		return
+	}
+	for _, d := range op.mu.digests {
+		if d != op.mu.digest {
+			op.mu.phase = resolving
+			op.mu.Unlock()
+			op.resolve()
+			return
+		}
+	}
+	op.finish(op.mu.page, nil)
+}
+
+// refused takes one replica's failure: another is asked, or the level can't be met.
+func (op *readOp) refused(n *vnodes.Node, err error) {
+	if epoch, ok := moved(err); ok {
+		op.again(n, epoch)
+		return
+	}
+	op.c.latency.observe(n.ID, op.c.ReadTimeout/4)
+	op.mu.Lock()
+	op.note(n, err)
+	op.mu.Unlock()
+	if op.askSpare() {
+		return
+	}
+	op.mu.Lock()
+	if op.mu.phase == asking && op.mu.tracker.Hopeless() {
+		op.finish(nil, op.outcome())
+		return
+	}
+	op.mu.Unlock()
+}
+
+// note records a failure. REQUIRES: op.mu.
+func (op *readOp) note(n *vnodes.Node, err error) {
+	op.mu.tracker.Fail(n.ID)
+	if op.mu.reason == nil {
+		op.mu.reason = err
+	}
+	op.mu.timedOut = op.mu.timedOut || isTimeout(err)
+}
+
+// outcome is the error of a read that can't be answered. REQUIRES: op.mu.
+func (op *readOp) outcome() error {
+	received, failed, required := op.mu.tracker.Counts()
+	var re *rpc.RemoteError
+	if errors.As(op.mu.reason, &re) && re.Code == rpc.CodeOverloaded && received == 0 {
+		return &Overloaded{What: re.Message}
+	}
+	if op.mu.timedOut || op.mu.reason == nil {
+		return &Timeout{Level: op.r.Level, Received: received, BlockFor: required, DataPresent: op.mu.havePage}
+	}
+	return &Failure{Level: op.r.Level, Received: received, BlockFor: required, Failed: failed, DataPresent: op.mu.havePage,
+		Reason: op.mu.reason.Error()}
+}
+
+// finish answers once. REQUIRES: op.mu; it is unlocked.
+func (op *readOp) finish(page []byte, err error) {
+	if op.mu.phase == answeredPhase {
+		op.mu.Unlock()
+		return
+	}
+	op.mu.phase = answeredPhase
+	done, spare := op.mu.done, op.mu.spare
+	op.mu.Unlock()
+	op.mu.timer.Stop()
+	if spare != nil {
+		spare.Stop()
+	}
+	op.leave()
+	if err == nil {
+		page, err = op.endOfRange(page)
+	}
+	done(page, err)
+}
+
+func (op *readOp) fail(err error) {
+	op.mu.Lock()
+	op.finish(nil, err)
+}
+
+// expire ends a read whose replicas (the local disk, say) don't answer.
+func (op *readOp) expire() {
+	op.mu.Lock()
+	op.mu.timedOut = true
+	op.finish(nil, op.outcome())
+}
+
+// again ends this attempt and begins another under the newer ring; no earlier answer counts.
+func (op *readOp) again(n *vnodes.Node, epoch uint64) {
+	op.mu.Lock()
+	if op.mu.phase == answeredPhase {
+		op.mu.Unlock()
+		return
+	}
+	op.mu.phase = answeredPhase
+	done, spare := op.mu.done, op.mu.spare
+	op.mu.Unlock()
+	op.mu.timer.Stop()
+	if spare != nil {
+		spare.Stop()
+	}
+	op.leave()
+	op.c.stats.Retried.Add(1)
+	op.c.afterMove(op.until, op.attempt, op.c.Cluster.Peer(n), epoch, func(err error) {
+		if err != nil {
+			done(nil, &Timeout{Level: op.r.Level, BlockFor: 1})
+			return
+		}
+		op.c.startRead(op.ctx, op.r, op.until, op.attempt+1, done)
+	})
+}
+
+// firstRange narrows a range read to where its owners are the same, from where it goes on. When that is not all of it, the page ends there
+// (see endOfRange).
+func firstRange(place *vnodes.Placement, spec storage.ReadSpec) (storage.ReadSpec, *vnodes.Replicas) {
+	if a := spec.After; a != nil && len(a.Key) == 0 {
+		spec.Range.Start, spec.After = a.Token, nil
+	}
+	from := spec.Range.Start
+	if spec.After != nil {
+		from = spec.After.Token - 1 // the partition itself may go on
+	}
+	var owners *vnodes.Replicas
+	end := from
+	ranges := place.Ranges()
+	for _, rr := range ranges[sort.Search(len(ranges), func(i int) bool { return ranges[i].Range.End > from }):] {
+		if owners != nil && !sameOwners(owners, rr.Replicas) {
+			break
+		}
+		if owners == nil {
+			owners = rr.Replicas
+		}
+		end = rr.Range.End
+		if end >= spec.Range.End {
+			break
+		}
+	}
+	if owners == nil {
+		owners = place.Replicas(spec.Range.End)
+		end = spec.Range.End
+	}
+	spec.Range.End = min(end, spec.Range.End)
+	return spec, owners
+}
+
+// sameOwners reports whether two ranges have the same owners, in any order.
+func sameOwners(a, b *vnodes.Replicas) bool {
+	if a == b {
+		return true
+	}
+	return a.ReadNew == b.ReadNew && sameNodes(a.Old, b.Old) && sameNodes(a.New, b.New)
+}
+
+func sameNodes(a, b []*vnodes.Node) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for _, n := range a {
+		found := false
+		for _, m := range b {
+			found = found || n.ID == m.ID
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// endOfRange gives the page of a narrowed range read a stop at the range's end, so that the caller goes on with the next owners.
+func (op *readOp) endOfRange(page []byte) ([]byte, error) {
+	if op.r.Spec.Key != nil || op.spec.Range.End >= op.r.Spec.Range.End {
+		return page, nil
+	}
+	return row.WithStop(page, &row.Position{Token: op.spec.Range.End, Done: true})
+}

@@ -1,0 +1,290 @@
+// Package replica is the replica's side of every data verb: it checks that a request went to the right owner at the right epoch, and applies
+// or reads. It may import what package coordinator may, and coordinator itself. Start reading at Replica.
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"nodedb/coordinator"
+	"nodedb/coordinator/readrepair"
+	"nodedb/node/clock"
+	"nodedb/node/row"
+	"nodedb/node/rpc"
+	"nodedb/node/storage"
+	"nodedb/query/schema"
+	"nodedb/vnodes"
+)
+
+// Store is this node's storage.
+type Store interface {
+	Apply(ms []row.Mutation, done func(error))
+	Read(ctx context.Context, spec *storage.ReadSpec, buf []byte) ([]byte, error)
+}
+
+// Options of New.
+type Options struct {
+	Self    vnodes.HostID
+	Store   Store
+	Cluster coordinator.Cluster
+	Clock   *clock.HLC
+	// Readers is how many remote reads run at once; default 4 a core. Queue is how many may wait for one; default 1,024: more are
+	// refused as overload.
+	Readers, Queue int
+}
+
+// Replica applies and reads on this node's own storage, for itself (Write, Read) and for others (Register).
+type Replica struct {
+	Options
+	jobs chan func()
+	wait sync.WaitGroup
+}
+
+// New starts the readers; Close stops them.
+func New(o Options) *Replica {
+	if o.Readers == 0 {
+		o.Readers = 4 * runtime.GOMAXPROCS(0)
+	}
+	if o.Queue == 0 {
+		o.Queue = 1024
+	}
+	r := &Replica{Options: o, jobs: make(chan func(), o.Queue)}
+	for range o.Readers {
+		r.wait.Add(1)
+		go func() {
+			defer r.wait.Done()
+			for job := range r.jobs {
+				job()
+			}
+		}()
+	}
+	return r
+}
+
+// Close waits for the reads that are queued. The transport must have stopped delivering.
+func (r *Replica) Close() {
+	close(r.jobs)
+	r.wait.Wait()
+}
+
+// Register sets the verbs' handlers.
+func (r *Replica) Register(t rpc.Transport) {
+	t.Handle(rpc.VerbWrite, r.handleWrite)
+	t.Handle(rpc.VerbRead, r.handleRead)
+}
+
+func (r *Replica) handleWrite(in *rpc.Inbound) {
+	m, err := coordinator.DecodeWrite(in.Body)
+	if err != nil {
+		in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeInvalid, Message: "write: " + err.Error()})
+		return
+	}
+	r.admit(in.From, in.Deadline, &m.Fence, func(err error) {
+		if err != nil {
+			in.Reply(nil, err)
+			return
+		}
+		r.apply(m, func(err error) { in.Reply(nil, err) })
+	})
+}
+
+func (r *Replica) handleRead(in *rpc.Inbound) {
+	m, err := coordinator.DecodeRead(in.Body)
+	if err != nil {
+		in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeInvalid, Message: "read: " + err.Error()})
+		return
+	}
+	r.admit(in.From, in.Deadline, &m.Fence, func(err error) {
+		if err != nil {
+			in.Reply(nil, err)
+			return
+		}
+		r.enqueue(in, m)
+	})
+}
+
+// enqueue hands a remote read to a reader, or sheds it.
+func (r *Replica) enqueue(in *rpc.Inbound, m *coordinator.ReadMessage) {
+	job := func() {
+		ctx, cancel := context.WithDeadline(context.Background(), in.Deadline)
+		defer cancel()
+		if ctx.Err() != nil {
+			in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeExpired, Message: "read expired while it waited"})
+			return
+		}
+		buf := buffers.Get().(*[]byte)
+		reply, err := r.read(ctx, m, (*buf)[:0])
+		if err != nil {
+			in.Reply(nil, err)
+		} else {
+			coordinator.EncodeReadReply(reply, func(body []byte) { in.Reply(body, nil) })
+			if cap(reply.Page) > cap(*buf) && cap(reply.Page) <= maxPooled {
+				*buf = reply.Page[:0]
+			}
+		}
+		buffers.Put(buf)
+	}
+	select {
+	case r.jobs <- job:
+	default:
+		in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeOverloaded, Message: "too many reads wait on the replica"})
+	}
+}
+
+// maxPooled is the largest page buffer kept for reuse, in bytes.
+const maxPooled = 1 << 20
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// admit makes sure that what the request depends on is applied here, and takes the sender's clock into account.
+func (r *Replica) admit(from rpc.Peer, until time.Time, f *coordinator.Fence, next func(error)) {
+	if f.Clock != 0 {
+		if err := r.Clock.Update(f.Clock); err != nil {
+			next(&rpc.RemoteError{Code: rpc.CodeClock, Message: err.Error()})
+			return
+		}
+	}
+	if r.Cluster.View().Epoch >= f.Needs {
+		next(nil)
+		return
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), until)
+	r.Cluster.Await(ctx, from, f.Needs, func(err error) {
+		cancel()
+		if err != nil {
+			err = &rpc.RemoteError{Code: rpc.CodeStale, Message: "replica lacks metadata: " + err.Error(), Epoch: r.Cluster.View().Epoch}
+		}
+		next(err)
+	})
+}
+
+// Write applies a message of this node's own coordinator.
+func (r *Replica) Write(m *coordinator.WriteMessage, done func(error)) { r.apply(m, done) }
+
+// apply decodes, checks ownership, and writes all mutations as one batch.
+func (r *Replica) apply(m *coordinator.WriteMessage, done func(error)) {
+	view := r.Cluster.View()
+	ms := make([]row.Mutation, len(m.Mutations))
+	for i, b := range m.Mutations {
+		mut, rest, err := row.DecodeMutation(b)
+		if err != nil || len(rest) != 0 {
+			done(&rpc.RemoteError{Code: rpc.CodeInvalid, Message: fmt.Sprintf("mutation %d of %d is malformed: %v", i+1, len(ms), err)})
+			return
+		}
+		if err := r.owns(view, &m.Fence, mut.Storage, mut.Token); err != nil {
+			done(err)
+			return
+		}
+		ms[i] = mut
+	}
+	r.Store.Apply(ms, func(err error) { done(asRemote(err)) })
+}
+
+// owns checks that this node owns a token for writes under the ring it knows, if that is newer than the coordinator's.
+func (r *Replica) owns(view *coordinator.View, f *coordinator.Fence, id row.StorageID, token vnodes.Token) error {
+	if view.Ring.Epoch() <= f.Ring {
+		return nil
+	}
+	owners, err := r.owners(view, id, token)
+	if err != nil {
+		return err
+	}
+	// While a range moves, a coordinator that doesn't know would leave out its new owners.
+	if !owners.Moving() && owners.Contains(r.Self) {
+		return nil
+	}
+	return r.notOwner(view)
+}
+
+func (r *Replica) owners(view *coordinator.View, id row.StorageID, token vnodes.Token) (*vnodes.Replicas, error) {
+	table, err := r.table(view, id)
+	if err != nil {
+		return nil, err
+	}
+	place, _, ok := view.Placement(table.Keyspace)
+	if !ok {
+		return nil, dropped(id)
+	}
+	return place.Replicas(token), nil
+}
+
+func (r *Replica) notOwner(view *coordinator.View) error {
+	return &rpc.RemoteError{Code: rpc.CodeNotOwner, Epoch: view.Epoch,
+		Message: fmt.Sprintf("not the owner under the ring of epoch %d", view.Ring.Epoch())}
+}
+
+func (r *Replica) table(view *coordinator.View, id row.StorageID) (*schema.Table, error) {
+	if t, ok := view.Catalog.TableByStorage(id); ok {
+		return t, nil
+	}
+	return nil, dropped(id)
+}
+
+func dropped(id row.StorageID) error {
+	return &rpc.RemoteError{Code: rpc.CodeDropped, Message: fmt.Sprintf("the table (storage %d) was dropped or truncated", id)}
+}
+
+// Read answers a message of this node's own coordinator, on the caller's goroutine. The page is the caller's to keep.
+func (r *Replica) Read(ctx context.Context, m *coordinator.ReadMessage, done func(*coordinator.ReadReply, error)) {
+	done(r.read(ctx, m, nil))
+}
+
+func (r *Replica) read(ctx context.Context, m *coordinator.ReadMessage, buf []byte) (*coordinator.ReadReply, error) {
+	if err := r.answersReads(m); err != nil {
+		return nil, err
+	}
+	page, err := r.Store.Read(ctx, &m.Spec, buf)
+	if err != nil {
+		return nil, asRemote(err)
+	}
+	if m.Digest {
+		return &coordinator.ReadReply{Digest: readrepair.Digest(page)}, nil
+	}
+	return &coordinator.ReadReply{Page: page}, nil
+}
+
+// answersReads checks that this node answers reads for what is asked under the ring it knows, if that is newer than the coordinator's.
+func (r *Replica) answersReads(m *coordinator.ReadMessage) error {
+	view := r.Cluster.View()
+	if view.Ring.Epoch() <= m.Ring {
+		return nil
+	}
+	token := m.Spec.Token
+	if m.Spec.Key == nil {
+		return r.notOwner(view) // a range was cut by the older ring
+	}
+	owners, err := r.owners(view, m.Spec.Storage, token)
+	if err != nil {
+		return err
+	}
+	for _, n := range owners.Read() {
+		if n.ID == r.Self {
+			return nil
+		}
+	}
+	return r.notOwner(view)
+}
+
+// asRemote gives storage's failures their code.
+func asRemote(err error) error {
+	var re *rpc.RemoteError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &re):
+		return re
+	case errors.Is(err, storage.ErrDropped):
+		return &rpc.RemoteError{Code: rpc.CodeDropped, Message: err.Error()}
+	case errors.Is(err, storage.ErrDiskFull):
+		return &rpc.RemoteError{Code: rpc.CodeDiskFull, Message: err.Error()}
+	case errors.Is(err, storage.ErrTooLarge):
+		return &rpc.RemoteError{Code: rpc.CodeInvalid, Message: err.Error()}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return &rpc.RemoteError{Code: rpc.CodeExpired, Message: err.Error()}
+	}
+	return err
+}

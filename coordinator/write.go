@@ -1,0 +1,331 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"nodedb/coordinator/consistency"
+	"nodedb/node/rpc"
+	"nodedb/vnodes"
+)
+
+// maxAttempts bounds how often a request starts anew because the ring moved under it.
+const maxAttempts = 5
+
+// writeOp is one attempt at a write under one view.
+//
+//	plan       owners of every mutation; Unavailable before anything is sent
+//	send       one message a node with all of its mutations; hints at once for nodes believed dead
+//	answers    acks and failures to the trackers, until each is met or hopeless
+//	late       failures after the answer still become hints
+type writeOp struct {
+	c       *Coordinator
+	ctx     context.Context
+	r       *WriteRequest
+	view    *View
+	attempt int
+	until   time.Time
+	leave   func()
+
+	targets []writeTarget
+	nodes   []nodeWrite
+
+	mu struct {
+		sync.Mutex
+		finished bool
+		reason   error // first failure
+		timedOut bool
+		done     func(error)
+		timer    *time.Timer
+	}
+}
+
+// writeTarget is one mutation and the count of its acknowledgements.
+type writeTarget struct {
+	bytes   []byte
+	tracker *consistency.Tracker
+	hinted  bool // a hint is durable, which meets level ANY
+}
+
+func (t *writeTarget) met() bool { return t.hinted || t.tracker.Met() }
+
+// nodeWrite is what goes to one node.
+type nodeWrite struct {
+	node    *vnodes.Node
+	targets []int // indexes into writeOp.targets
+	alive   bool
+}
+
+// Write applies the request's mutations at its level. ctx's deadline bounds it (WriteTimeout otherwise).
+func (c *Coordinator) Write(ctx context.Context, r *WriteRequest, done func(error)) {
+	if len(r.Writes) == 0 {
+		done(nil)
+		return
+	}
+	if err := c.admit(); err != nil {
+		done(err)
+		return
+	}
+	c.stats.Writes.Add(1)
+	until := deadline(ctx, c.WriteTimeout)
+	c.startWrite(ctx, r, until, 1, func(err error) {
+		c.release()
+		done(err)
+	})
+}
+
+func (c *Coordinator) startWrite(ctx context.Context, r *WriteRequest, until time.Time, attempt int, done func(error)) {
+	op := &writeOp{c: c, ctx: ctx, r: r, view: c.Cluster.View(), attempt: attempt, until: until}
+	op.mu.done = done
+	if err := op.plan(); err != nil {
+		done(err)
+		return
+	}
+	op.leave = c.admitted.enter(op.view.Ring.Epoch())
+	op.mu.timer = time.AfterFunc(time.Until(until), op.expire)
+	op.send()
+}
+
+// plan finds every mutation's owners and refuses a level that the live ones can't meet.
+func (op *writeOp) plan() error {
+	op.targets = make([]writeTarget, len(op.r.Writes))
+	for i := range op.r.Writes {
+		w := &op.r.Writes[i]
+		place, rep, ok := op.view.Placement(w.Table.Keyspace)
+		if !ok {
+			return fmt.Errorf("keyspace %q: %w", w.Table.Keyspace, ErrNoKeyspace)
+		}
+		owners := place.Replicas(w.Mutation.Token)
+		tracker, err := consistency.NewWrite(op.r.Level, owners, rep, op.c.DC)
+		if err != nil {
+			return err
+		}
+		if need, live, ok := tracker.Available(op.c.Cluster.Alive); !ok {
+			return &Unavailable{Level: op.r.Level, Required: need, Alive: live}
+		}
+		op.targets[i] = writeTarget{bytes: w.Mutation.Append(nil), tracker: tracker}
+		for _, n := range owners.Write() {
+			op.assign(n, i)
+		}
+	}
+	return nil
+}
+
+func (op *writeOp) assign(n *vnodes.Node, target int) {
+	for i := range op.nodes {
+		if op.nodes[i].node.ID == n.ID {
+			op.nodes[i].targets = append(op.nodes[i].targets, target)
+			return
+		}
+	}
+	op.nodes = append(op.nodes, nodeWrite{node: n, targets: []int{target}, alive: op.c.Cluster.Alive(n.ID)})
+}
+
+// fence gives the epochs the attempt runs under.
+func (op *writeOp) fence() Fence {
+	f := Fence{Ring: op.view.Ring.Epoch(), Needs: op.view.Ring.Epoch(), Clock: op.c.Clock.Now()}
+	for i := range op.r.Writes {
+		f.Needs = max(f.Needs, op.r.Writes[i].Table.Epoch)
+	}
+	return f
+}
+
+// send writes to the live nodes, oneself last (its answer may come before the call returns), and leaves hints for the dead.
+func (op *writeOp) send() {
+	fence := op.fence()
+	var self *nodeWrite
+	for i := range op.nodes {
+		n := &op.nodes[i]
+		switch {
+		case n.node.ID == op.c.Self:
+			self = n
+		case !n.alive:
+			op.hint(n, op.r.Level == consistency.Any)
+			op.failed(n, rpc.ErrUnreachable, false)
+		default:
+			op.sendRemote(n, &fence)
+		}
+	}
+	if self != nil {
+		op.c.Local.Write(op.message(self, &fence), func(err error) { op.answer(self, err) })
+	}
+}
+
+func (op *writeOp) message(n *nodeWrite, f *Fence) *WriteMessage {
+	m := &WriteMessage{Fence: *f, Mutations: make([][]byte, len(n.targets))}
+	for i, t := range n.targets {
+		m.Mutations[i] = op.targets[t].bytes
+	}
+	return m
+}
+
+func (op *writeOp) sendRemote(n *nodeWrite, f *Fence) {
+	encode(op.message(n, f).encodeTo, func(body []byte) {
+		op.c.Transport.Send(&rpc.Call{
+			To: op.c.Cluster.Peer(n.node), Verb: rpc.VerbWrite, Body: body, Timeout: time.Until(op.until), Trace: op.r.Trace,
+			Done: func(_ []byte, err error) { op.answer(n, err) },
+		})
+	})
+}
+
+// answer takes one node's outcome.
+func (op *writeOp) answer(n *nodeWrite, err error) {
+	if err == nil {
+		op.acked(n)
+		return
+	}
+	if epoch, ok := moved(err); ok {
+		op.again(n, epoch)
+		return
+	}
+	hint := wantsHint(err) && n.node.ID != op.c.Self
+	if hint {
+		op.hint(n, false)
+	}
+	op.failed(n, err, isTimeout(err))
+}
+
+func (op *writeOp) acked(n *nodeWrite) {
+	op.mu.Lock()
+	for _, t := range n.targets {
+		op.targets[t].tracker.Ack(n.node.ID)
+	}
+	op.settle()
+}
+
+func (op *writeOp) failed(n *nodeWrite, err error, timeout bool) {
+	op.mu.Lock()
+	for _, t := range n.targets {
+		op.targets[t].tracker.Fail(n.node.ID)
+	}
+	if op.mu.reason == nil {
+		op.mu.reason = err
+	}
+	op.mu.timedOut = op.mu.timedOut || timeout
+	op.settle()
+}
+
+// settle answers the client if the outcome is known. REQUIRES: op.mu; it is unlocked.
+func (op *writeOp) settle() {
+	met, hopeless := true, false
+	for i := range op.targets {
+		met = met && op.targets[i].met()
+		hopeless = hopeless || op.targets[i].tracker.Hopeless()
+	}
+	switch {
+	case met:
+		op.finish(nil)
+	case hopeless && op.r.Level != consistency.Any:
+		op.finish(op.outcome())
+	default:
+		op.mu.Unlock()
+	}
+}
+
+// outcome is the error of the target that is furthest from its level. REQUIRES: op.mu.
+func (op *writeOp) outcome() error {
+	var received, failed, required int
+	for i := range op.targets {
+		t := op.targets[i].tracker
+		if t.Met() {
+			continue
+		}
+		if got, bad, need := t.Counts(); required == 0 || need-got > required-received {
+			received, failed, required = got, bad, need
+		}
+	}
+	var re *rpc.RemoteError
+	if errors.As(op.mu.reason, &re) && re.Code == rpc.CodeOverloaded && received == 0 {
+		return &Overloaded{What: re.Message}
+	}
+	if op.mu.timedOut || op.mu.reason == nil || errors.Is(op.mu.reason, rpc.ErrUnreachable) {
+		return &Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, Received: received, BlockFor: required}
+	}
+	return &Failure{Write: true, Kind: op.r.Kind, Level: op.r.Level, Received: received, BlockFor: required, Failed: failed,
+		Reason: op.mu.reason.Error()}
+}
+
+// finish answers once. REQUIRES: op.mu; it is unlocked.
+func (op *writeOp) finish(err error) {
+	if op.mu.finished {
+		op.mu.Unlock()
+		return
+	}
+	op.mu.finished = true
+	done := op.mu.done
+	op.mu.Unlock()
+	op.mu.timer.Stop()
+	op.leave()
+	done(err)
+}
+
+// expire is the backstop: the local disk may stall, remote calls time out by themselves. Its hints come with those calls' answers.
+func (op *writeOp) expire() {
+	op.mu.Lock()
+	op.mu.timedOut = true
+	if op.mu.finished {
+		op.mu.Unlock()
+		return
+	}
+	op.finish(op.outcome())
+}
+
+// hint keeps a node's mutations for later. countsAs says that a durable hint is an acknowledgement (level ANY).
+func (op *writeOp) hint(n *nodeWrite, countsAs bool) {
+	for _, t := range n.targets {
+		op.c.stats.Hinted.Add(1)
+		op.c.Hints.Add(n.node.ID, op.targets[t].bytes, func(err error) {
+			if err == nil && countsAs {
+				op.hinted(t)
+			}
+		})
+	}
+}
+
+// hinted takes a durable hint for a write at ANY: all nodes of the target may be down.
+func (op *writeOp) hinted(target int) {
+	op.mu.Lock()
+	op.targets[target].hinted = true
+	op.settle()
+}
+
+// again ends this attempt and begins another under the newer ring, with the same mutations and timestamps; no earlier answer counts.
+func (op *writeOp) again(n *nodeWrite, epoch uint64) {
+	op.mu.Lock()
+	if op.mu.finished {
+		op.mu.Unlock()
+		return
+	}
+	op.mu.finished = true
+	done := op.mu.done
+	op.mu.Unlock()
+	op.mu.timer.Stop()
+	op.leave()
+	op.c.stats.Retried.Add(1)
+	op.c.afterMove(op.until, op.attempt, op.c.Cluster.Peer(n.node), epoch, func(err error) {
+		if err != nil {
+			done(&Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, BlockFor: 1})
+			return
+		}
+		op.c.startWrite(op.ctx, op.r, op.until, op.attempt+1, done)
+	})
+}
+
+// errTooManyMoves says that the ring went on faster than a request could follow.
+var errTooManyMoves = errors.New("the ring moved too often")
+
+// afterMove waits until a newer epoch is applied here.
+func (c *Coordinator) afterMove(until time.Time, attempt int, from rpc.Peer, epoch uint64, done func(error)) {
+	if attempt >= maxAttempts {
+		done(errTooManyMoves)
+		return
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), until)
+	c.Cluster.Await(ctx, from, epoch, func(err error) {
+		cancel()
+		done(err)
+	})
+}
