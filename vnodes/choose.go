@@ -9,7 +9,7 @@ import (
 // Bounds of ChooseTokens' search: it tries so many sets of tokens, and only on rings up to so many tokens, where it takes
 // milliseconds. On larger rings chance evens replicas out by itself.
 const (
-	chooseTries     = 64
+	chooseTries     = 32
 	chooseTryTokens = 2048
 	chooseFactor    = 3 // the replication that ownership is evened out for, besides 1
 )
