@@ -2,44 +2,86 @@ package row
 
 import "nodedb/vnodes"
 
-// Position is a place in (token, partition key, clustering key) order from which a scan goes on.
-type Position struct {
-	Token      vnodes.Token
-	Key        []byte
-	Clustering []byte // nil: before the partition's first row (its header not read yet)
-	// Inclusive says that the row at Clustering itself is still to come. (Without it: strictly after.)
-	Inclusive bool
-	// Done says that the whole partition was read: go on with the next one.
-	Done bool
-}
-
-// Append writes the position's bytes. Page states carry it.
-func (p *Position) Append(dst []byte) []byte { panic("contract") }
-
-// DecodePosition reads a position and gives what follows it.
-func DecodePosition(b []byte) (p Position, rest []byte, err error) { panic("contract") }
-
 // A page is a run of partitions with their rows, in order, as one replica (or the merge of several) answers. Its bytes are canonical:
 // equal content, equal bytes, so a digest is a hash of them. Rows carry no cell that the page's own header covers. Partitions without header
 // content and rows are absent. Rows that hold only tombstones are present. It ends with where it stopped.
+//
+//	| version u8 = 1 | entries | end |                    (little-endian)
+//
+//	partition  | 1 u8 | token i64 | key length uvarint, key | header length uvarint, header |
+//	row        | 2 u8 | clustering length uvarint, clustering | fragment length uvarint, fragment |     of the partition before it
+//	end        | 0 u8 |  everything asked for was read, or
+//	           | 3 u8 | position |
+//
+// A page without bytes is one that read everything and found nothing.
+const (
+	pageVersion = 1
+
+	tagEnd       = 0
+	tagPartition = 1
+	tagRow       = 2
+	tagStop      = 3
+)
 
 // PageWriter appends a page's bytes. Reset and reuse it.
-type PageWriter struct{}
+type PageWriter struct {
+	buf   []byte
+	empty int // where a partition begins that has no content yet; 0: there is none
+}
 
 // Reset starts a page in buf[:0].
-func (w *PageWriter) Reset(buf []byte) { panic("contract") }
+func (w *PageWriter) Reset(buf []byte) {
+	w.buf, w.empty = append(buf[:0], pageVersion), 0
+}
 
 // Partition begins a partition; nothing is written until it has content. header is encoded (nil: empty).
-func (w *PageWriter) Partition(token vnodes.Token, key, header []byte) { panic("contract") }
+func (w *PageWriter) Partition(token vnodes.Token, key, header []byte) {
+	w.dropEmpty()
+	if len(header) == 0 {
+		w.empty = len(w.buf)
+	}
+	w.buf = append(w.buf, tagPartition)
+	w.buf = le.AppendUint64(w.buf, uint64(token))
+	w.buf = appendBytes(w.buf, key)
+	w.buf = appendBytes(w.buf, header)
+}
 
-// Row appends a row of the current partition. fragment must already be shadowed by the header.
-func (w *PageWriter) Row(clustering []byte, fragment View) { panic("contract") }
+// dropEmpty takes a partition without content back.
+func (w *PageWriter) dropEmpty() {
+	if w.empty > 0 {
+		w.buf, w.empty = w.buf[:w.empty], 0
+	}
+}
 
-// Len is the number of bytes so far.
-func (w *PageWriter) Len() int { panic("contract") }
+// Row appends a row of the current partition. fragment must already be shadowed by the header; an empty one is left out.
+func (w *PageWriter) Row(clustering []byte, fragment View) {
+	if len(fragment) == 0 {
+		return
+	}
+	w.empty = 0
+	w.buf = append(w.buf, tagRow)
+	w.buf = appendBytes(w.buf, clustering)
+	w.buf = appendBytes(w.buf, fragment)
+}
+
+// Len is the number of bytes so far, without a partition that has no content yet.
+func (w *PageWriter) Len() int {
+	if w.empty > 0 {
+		return w.empty
+	}
+	return len(w.buf)
+}
 
 // Finish ends the page: stop is where to go on, nil when everything asked for was read. It returns all bytes.
-func (w *PageWriter) Finish(stop *Position) []byte { panic("contract") }
+func (w *PageWriter) Finish(stop *Position) []byte {
+	w.dropEmpty()
+	if stop == nil {
+		w.buf = append(w.buf, tagEnd)
+		return w.buf
+	}
+	w.buf = stop.Append(append(w.buf, tagStop))
+	return w.buf
+}
 
 // Event of a PageReader.
 type Event uint8
@@ -53,21 +95,156 @@ const (
 	PageRow
 )
 
-// PageReader walks a page in place; what it gives aliases the page's bytes. No allocation a row.
+// PageReader walks a page in place; what it gives aliases the page's bytes. No allocation a row. It checks lengths, order of entries and
+// headers; rows it does not look into: a page that comes from elsewhere goes through CheckPage once.
 type PageReader struct {
 	Token       vnodes.Token
 	Key         []byte
-	Header      Header
-	HeaderBytes []byte
+	Header      Header // its Ranges are valid until the next partition
+	HeaderBytes []byte // nil: empty
 	Clustering  []byte
 	Row         View
+
+	rest   []byte
+	state  readerState
+	failed error
+	stop   *Position
+	ranges []RangeDeletion // the room of Header.Ranges
 }
 
-// Reset starts at the beginning of a page.
-func (r *PageReader) Reset(page []byte) { panic("contract") }
+// readerState is what may come next.
+type readerState uint8
 
-// Next advances. A malformed page gives ErrCorrupt.
-func (r *PageReader) Next() (Event, error) { panic("contract") }
+const (
+	wantStart readerState = iota
+	wantPartition
+	wantAny // a partition has begun
+	ended
+)
+
+// Reset starts at the beginning of a page.
+func (r *PageReader) Reset(page []byte) {
+	*r = PageReader{Header: EmptyHeader, rest: page, ranges: r.ranges[:0]}
+}
+
+// Next advances. A malformed page gives ErrCorrupt, again and again.
+func (r *PageReader) Next() (Event, error) {
+	if r.state == wantStart {
+		r.start()
+	}
+	if r.failed != nil {
+		return PageEnd, r.failed
+	}
+	if r.state == ended {
+		return PageEnd, nil
+	}
+	if len(r.rest) == 0 {
+		return r.fail(corrupt("page without an end"))
+	}
+	tag := r.rest[0]
+	r.rest = r.rest[1:]
+	switch {
+	case tag == tagRow && r.state == wantAny:
+		return r.row()
+	case tag == tagPartition:
+		return r.partition()
+	case tag == tagEnd || tag == tagStop:
+		return r.end(tag)
+	}
+	return r.fail(corrupt("tag %d in a page", tag))
+}
+
+func (r *PageReader) start() {
+	r.state = wantPartition
+	switch {
+	case len(r.rest) == 0:
+		r.state = ended
+	default:
+		if r.failed = checkVersion(r.rest[0], pageVersion, "page"); r.failed == nil {
+			r.rest = r.rest[1:]
+		}
+	}
+}
+
+func (r *PageReader) fail(err error) (Event, error) {
+	r.failed = err
+	return PageEnd, err
+}
+
+func (r *PageReader) row() (Event, error) {
+	var err error
+	if r.Clustering, r.rest, err = takeBytes(r.rest, MaxKeyBytes, "clustering key"); err != nil {
+		return r.fail(err)
+	}
+	fragment, rest, err := takeBytes(r.rest, len(r.rest), "row")
+	if err != nil {
+		return r.fail(err)
+	}
+	if len(fragment) == 0 {
+		return r.fail(corrupt("row without content in a page"))
+	}
+	r.Row, r.rest = fragment, rest
+	return PageRow, nil
+}
+
+func (r *PageReader) partition() (Event, error) {
+	if len(r.rest) < 8 {
+		return r.fail(corrupt("page ends in a token"))
+	}
+	r.state, r.Clustering, r.Row = wantAny, nil, nil
+	r.Token, r.rest = vnodes.Token(le.Uint64(r.rest)), r.rest[8:]
+	var err error
+	if r.Key, r.rest, err = takeBytes(r.rest, MaxKeyBytes, "partition key"); err != nil {
+		return r.fail(err)
+	}
+	if r.HeaderBytes, r.rest, err = takeBytes(r.rest, len(r.rest), "partition header"); err != nil {
+		return r.fail(err)
+	}
+	if len(r.HeaderBytes) == 0 {
+		r.Header, r.HeaderBytes = EmptyHeader, nil
+		return PagePartition, nil
+	}
+	r.Header.Ranges = r.ranges[:0]
+	if err := r.Header.decode(r.HeaderBytes); err != nil {
+		return r.fail(err)
+	}
+	r.ranges = r.Header.Ranges
+	return PagePartition, nil
+}
+
+func (r *PageReader) end(tag byte) (Event, error) {
+	if tag == tagStop {
+		stop, rest, err := DecodePosition(r.rest)
+		if err != nil {
+			return r.fail(err)
+		}
+		r.stop, r.rest = &stop, rest
+	}
+	if len(r.rest) > 0 {
+		return r.fail(corrupt("%d bytes behind the end of a page", len(r.rest)))
+	}
+	r.state = ended
+	return PageEnd, nil
+}
 
 // Stop is where the page stopped early, or nil; valid after PageEnd.
-func (r *PageReader) Stop() *Position { panic("contract") }
+func (r *PageReader) Stop() *Position { return r.stop }
+
+// CheckPage validates a page from elsewhere: entries, headers and rows. What it does not check is the order of partitions and rows, and that
+// rows are shadowed: those depend on the request.
+func CheckPage(page []byte) error {
+	var r PageReader
+	r.Reset(page)
+	for {
+		switch event, err := r.Next(); {
+		case err != nil:
+			return err
+		case event == PageEnd:
+			return nil
+		case event == PageRow:
+			if err := r.Row.Check(); err != nil {
+				return err
+			}
+		}
+	}
+}
