@@ -5,18 +5,54 @@ package schema
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"nodedb/node/row"
 	"nodedb/query/types"
 	"nodedb/vnodes"
 )
 
-// Errors of Apply. Exists and NotFound are no-ops for changes with IF [NOT] EXISTS.
+// Errors of Apply. Exists and NotFound are no-ops for changes with IF [NOT] EXISTS. Config comes together with Invalid: what is wrong is an option.
 var (
 	ErrExists   = errors.New("already exists")
 	ErrNotFound = errors.New("not found")
 	ErrInvalid  = errors.New("invalid schema change")
+	ErrConfig   = errors.New("invalid schema option")
+	ErrFormat   = errors.New("schema: corrupt or newer bytes")
 )
+
+// Error is a refused change or key: one of the sentinels and a sentence for people.
+type Error struct {
+	Kind error // ErrExists, ErrNotFound, ErrInvalid or ErrConfig
+	Msg  string
+	// Keyspace and Table name what exists already; Table is empty for a keyspace. Both are empty for other errors.
+	Keyspace, Table string
+}
+
+// Error is the sentence.
+func (e *Error) Error() string { return e.Msg }
+
+// Unwrap gives the sentinels.
+func (e *Error) Unwrap() []error {
+	if e.Kind == ErrConfig {
+		return []error{ErrConfig, ErrInvalid}
+	}
+	return []error{e.Kind}
+}
+
+func invalid(format string, args ...any) error {
+	return &Error{Kind: ErrInvalid, Msg: fmt.Sprintf(format, args...)}
+}
+
+func badOption(format string, args ...any) error {
+	return &Error{Kind: ErrConfig, Msg: fmt.Sprintf(format, args...)}
+}
+
+func missing(format string, args ...any) error {
+	return &Error{Kind: ErrNotFound, Msg: fmt.Sprintf(format, args...)}
+}
 
 // ColumnKind says which part of the row a column is. Only append to this list: it is stored.
 type ColumnKind uint8
@@ -29,7 +65,18 @@ const (
 )
 
 // String is the name in system_schema.columns: partition_key, clustering, static, regular.
-func (k ColumnKind) String() string { panic("contract") }
+func (k ColumnKind) String() string {
+	switch k {
+	case PartitionKey:
+		return "partition_key"
+	case Clustering:
+		return "clustering"
+	case Static:
+		return "static"
+	default:
+		return "regular"
+	}
+}
 
 // Column of a table.
 type Column struct {
@@ -57,6 +104,9 @@ type Table struct {
 	Options      TableOptions
 	Virtual      bool // system tables computed on the fly
 	NextColumn   row.ColumnID
+
+	byName map[string]*Column // nil until index
+	byID   []*Column          // nil where there is none
 }
 
 // TableOptions are the WITH options we keep; Extra holds known Cassandra options that have no effect here, as given, so that they are shown again.
@@ -69,23 +119,66 @@ type TableOptions struct {
 }
 
 // Column finds a column by name.
-func (t *Table) Column(name string) (*Column, bool) { panic("contract") }
+func (t *Table) Column(name string) (*Column, bool) {
+	if t.byName != nil {
+		c, ok := t.byName[name]
+		return c, ok
+	}
+	for _, c := range t.Columns {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return nil, false
+}
 
 // ColumnByID finds a static or regular column by id; dropped ones are not found.
-func (t *Table) ColumnByID(id row.ColumnID) (*Column, bool) { panic("contract") }
+func (t *Table) ColumnByID(id row.ColumnID) (*Column, bool) {
+	if id == row.Marker {
+		return nil, false
+	}
+	if t.byName != nil {
+		if int(id) >= len(t.byID) || t.byID[id] == nil {
+			return nil, false
+		}
+		return t.byID[id], true
+	}
+	for _, c := range t.Columns {
+		if c.ID == id {
+			return c, true
+		}
+	}
+	return nil, false
+}
 
-// AppendPartitionKey serializes partition key values as CQL routing keys are: one component as it is; several each as length (2 bytes), bytes, 0x00. Nulls,
-// (for one component) empty values, and components over 65535 bytes are errors.
-func (t *Table) AppendPartitionKey(dst []byte, values [][]byte) ([]byte, error) { panic("contract") }
+// IsCounter reports whether the table holds counters.
+func (t *Table) IsCounter() bool {
+	return slices.ContainsFunc(t.Regulars, isCounter) || slices.ContainsFunc(t.Statics, isCounter)
+}
 
-// SplitPartitionKey gives the values back; they alias key. dst is reused.
-func (t *Table) SplitPartitionKey(dst [][]byte, key []byte) ([][]byte, error) { panic("contract") }
+func isCounter(c *Column) bool { return c.Type.Kind == types.Counter }
 
-// AppendClustering encodes a prefix (or all) of the clustering values, order-preserving.
-func (t *Table) AppendClustering(dst []byte, values [][]byte) ([]byte, error) { panic("contract") }
-
-// SplitClustering gives the values of an encoded clustering key back. dst is reused; values may alias key.
-func (t *Table) SplitClustering(dst [][]byte, key []byte) ([][]byte, error) { panic("contract") }
+// Index puts Columns together from the key, Statics and Regulars, which it sorts by name, and builds the lookups. It is for those who build a table (Apply,
+// DecodeCatalog, system tables); afterwards the table is immutable. It returns t.
+func (t *Table) Index() *Table {
+	byName := func(a, b *Column) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(t.Statics, byName)
+	slices.SortFunc(t.Regulars, byName)
+	t.Columns = slices.Concat(t.PartitionKey, t.Clustering, t.Statics, t.Regulars)
+	t.byName = make(map[string]*Column, len(t.Columns))
+	t.byID = nil
+	for _, c := range t.Columns {
+		t.byName[c.Name] = c
+		if c.ID == row.Marker {
+			continue
+		}
+		if int(c.ID) >= len(t.byID) {
+			t.byID = append(t.byID, make([]*Column, int(c.ID)+1-len(t.byID))...)
+		}
+		t.byID[c.ID] = c
+	}
+	return t
+}
 
 // Keyspace is one version of a keyspace. Immutable.
 type Keyspace struct {
@@ -105,15 +198,38 @@ type Catalog struct {
 	Version   [16]byte // a UUID that is equal on all nodes with this schema (schema_version)
 	Keyspaces map[string]*Keyspace
 	Highest   row.StorageID // the highest id ever given
+
+	byStorage map[row.StorageID]*Table
 }
 
 // Empty is the catalog before the first change (no keyspaces; system ones are virtual and live in query).
-func Empty() *Catalog { panic("contract") }
+func Empty() *Catalog {
+	c := &Catalog{Keyspaces: map[string]*Keyspace{}}
+	c.seal()
+	return c
+}
 
 // Keyspace, Table and TableByStorage look things up.
-func (c *Catalog) Keyspace(name string) (*Keyspace, bool)         { panic("contract") }
-func (c *Catalog) Table(keyspace, name string) (*Table, bool)     { panic("contract") }
-func (c *Catalog) TableByStorage(id row.StorageID) (*Table, bool) { panic("contract") }
+func (c *Catalog) Keyspace(name string) (*Keyspace, bool) {
+	k, ok := c.Keyspaces[name]
+	return k, ok
+}
+
+// Table finds a table by its keyspace and name.
+func (c *Catalog) Table(keyspace, name string) (*Table, bool) {
+	k, ok := c.Keyspaces[keyspace]
+	if !ok {
+		return nil, false
+	}
+	t, ok := k.Tables[name]
+	return t, ok
+}
+
+// TableByStorage finds the table that a storage id belongs to now.
+func (c *Catalog) TableByStorage(id row.StorageID) (*Table, bool) {
+	t, ok := c.byStorage[id]
+	return t, ok
+}
 
 // Op says what a change does. Only append to this list: it is stored.
 type Op uint8
@@ -135,6 +251,7 @@ const (
 type Change struct {
 	Op          Op
 	IfExists    bool // or IF NOT EXISTS, by Op
+	IfColumn    bool // AlterTable, AlterType: ADD IF NOT EXISTS, DROP IF EXISTS, RENAME IF EXISTS of columns or fields
 	Keyspace    string
 	Name        string   // table or type
 	ID          [16]byte // CreateTable: the proposer's choice
@@ -156,17 +273,5 @@ type ColumnDef struct {
 	Desc     bool
 }
 
-// Append writes the change's bytes (versioned); DecodeChange reads them.
-func (c *Change) Append(dst []byte) []byte   { panic("contract") }
-func DecodeChange(b []byte) (*Change, error) { panic("contract") }
-
 // Target says what a change touched, for SCHEMA_CHANGE events. Kind: CREATED, UPDATED, DROPPED; Object: KEYSPACE, TABLE, TYPE.
 type Target struct{ Kind, Object, Keyspace, Name string }
-
-// Apply validates a change and gives the catalog after it, at the metadata epoch. A no-op by IF [NOT] EXISTS gives c itself and a zero Target. It is
-// deterministic: the same on every node. Errors wrap the sentinels and read well to a person.
-func (c *Catalog) Apply(ch *Change, epoch uint64) (*Catalog, Target, error) { panic("contract") }
-
-// Append writes the whole catalog (versioned, canonical); DecodeCatalog reads it. For the metadata log's snapshots.
-func (c *Catalog) Append(dst []byte) []byte    { panic("contract") }
-func DecodeCatalog(b []byte) (*Catalog, error) { panic("contract") }
