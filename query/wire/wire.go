@@ -20,6 +20,8 @@ const (
 	CodeReadFailure     ErrorCode = 0x1300
 	CodeFunctionFailure ErrorCode = 0x1400
 	CodeWriteFailure    ErrorCode = 0x1500
+	CodeCDCWriteFailure ErrorCode = 0x1600 // v5
+	CodeCASUnknown      ErrorCode = 0x1700 // v5: a conditional write timed out and may have been applied
 	CodeSyntax          ErrorCode = 0x2000
 	CodeUnauthorized    ErrorCode = 0x2100
 	CodeInvalid         ErrorCode = 0x2200
@@ -37,15 +39,37 @@ type Error struct {
 	Required, Alive    int32  // Unavailable
 	Received, BlockFor int32  // timeouts, failures
 	Failures           int32
+	Reasons            []FailureReason // v5: one for each failure
+	Contentions        uint16          // v5: WriteTimeout of a CAS
 	DataPresent        bool
 	WriteType          string
-	Keyspace, Table    string   // AlreadyExists
+	Keyspace, Table    string   // AlreadyExists; FunctionFailure: the keyspace
+	Function           string   // FunctionFailure
+	ArgTypes           []string // FunctionFailure: CQL types
 	ID                 [16]byte // Unprepared
 }
 
+// Error is the message alone: who prints it decides whether to show the code's name (Code.String).
 func (e *Error) Error() string { return e.Message }
 
 // Errorf makes an error of a code.
 func Errorf(code ErrorCode, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+var codeNames = map[ErrorCode]string{
+	CodeServer: "server error", CodeProtocol: "protocol error", CodeCredentials: "bad credentials", CodeUnavailable: "unavailable",
+	CodeOverloaded: "overloaded", CodeBootstrapping: "bootstrapping", CodeTruncate: "truncate error", CodeWriteTimeout: "write timeout",
+	CodeReadTimeout: "read timeout", CodeReadFailure: "read failure", CodeFunctionFailure: "function failure",
+	CodeWriteFailure: "write failure", CodeCDCWriteFailure: "CDC write failure", CodeCASUnknown: "conditional write of unknown outcome",
+	CodeSyntax: "syntax error", CodeUnauthorized: "unauthorized", CodeInvalid: "invalid request", CodeConfig: "configuration error",
+	CodeAlreadyExists: "already exists", CodeUnprepared: "unprepared",
+}
+
+// String is the code's name for people.
+func (c ErrorCode) String() string {
+	if name, ok := codeNames[c]; ok {
+		return name
+	}
+	return fmt.Sprintf("error 0x%04X", int32(c))
 }
