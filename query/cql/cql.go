@@ -2,59 +2,114 @@
 // It imports nothing of nodedb. Start reading at Parse, then Statement and Expr.
 package cql
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
 
 // Limits of a statement. A hostile one gets an error that names the limit; it never overflows the stack or memory.
 type Limits struct {
 	Bytes   int // length of the statement; default 1 MiB
-	Depth   int // nesting of literals, expressions and types; default 100
+	Depth   int // nesting of literals, expressions and types, and operators in one expression; default 100
 	Markers int // bind markers; default 65535, which is what the binary protocol can count
 }
 
 // DefaultLimits are what Parse uses.
 var DefaultLimits = Limits{Bytes: 1 << 20, Depth: 100, Markers: 65535}
 
+func (l Limits) withDefaults() Limits {
+	if l.Bytes == 0 {
+		l.Bytes = DefaultLimits.Bytes
+	}
+	if l.Depth == 0 {
+		l.Depth = DefaultLimits.Depth
+	}
+	if l.Markers == 0 {
+		l.Markers = DefaultLimits.Markers
+	}
+	return l
+}
+
 // Error is a syntax error, semantic-free. It prints as one line: `line 1:7 …`.
 type Error struct {
 	Line     int    // from 1
 	Column   int    // from 0, in characters
 	Offset   int    // in bytes
-	Near     string // the offending text, cut to a readable length; "" at the end of the statement
+	Near     string // the offending text, as written; "" at the end of the statement
 	Expected string // what would have been right; "" when Msg says it
 	Msg      string // what is wrong, when that is more than an unexpected token
 }
 
 // Error is the whole line.
 func (e *Error) Error() string {
-	s := fmt.Sprintf("line %d:%d ", e.Line, e.Column)
+	var s strings.Builder
+	fmt.Fprintf(&s, "line %d:%d ", e.Line, e.Column)
 	switch {
 	case e.Msg != "" && e.Near != "":
-		s += fmt.Sprintf("%s, near %q", e.Msg, e.Near)
+		fmt.Fprintf(&s, `%s, at "%s"`, e.Msg, oneLine(e.Near))
 	case e.Msg != "":
-		s += e.Msg
+		s.WriteString(e.Msg)
 	case e.Near != "":
-		s += fmt.Sprintf("unexpected %q", e.Near)
+		fmt.Fprintf(&s, `unexpected "%s"`, oneLine(e.Near))
 	default:
-		s += "unexpected end of statement"
+		s.WriteString("unexpected end of statement")
 	}
 	if e.Expected != "" {
-		s += ", expected " + e.Expected
+		s.WriteString(", expected " + e.Expected)
 	}
-	return s
+	return s.String()
+}
+
+// maxNear is how many characters of the offending text an error shows.
+const maxNear = 40
+
+// oneLine makes text fit for an error message: cut short, without line breaks and control characters.
+func oneLine(s string) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n == maxNear {
+			b.WriteString("…")
+			break
+		}
+		if unicode.IsControl(r) {
+			r = ' '
+		}
+		b.WriteRune(r)
+		n++
+	}
+	return b.String()
 }
 
 // Parse reads one statement, with or without a semicolon at its end, under DefaultLimits. Errors are *Error.
 func Parse(text string) (*Parsed, error) { return ParseLimited(text, DefaultLimits) }
 
 // ParseLimited is Parse under other limits; a zero limit is the default one. Errors are *Error.
-func ParseLimited(text string, l Limits) (*Parsed, error) { panic("contract") }
-
-// ColumnName is the name a selected expression has in a result when it has no alias, as Cassandra prints it: v, count, system.min(v), writetime(v),
-// cast(v as double).
-func ColumnName(e Expr) string { panic("contract") }
-
-// QuoteName writes a name so that it parses back to itself: plain where that is enough, else "quoted".
-func QuoteName(name string) string { panic("contract") }
-
-// QuoteString writes a string constant: in single quotes, those within it doubled.
-func QuoteString(s string) string { panic("contract") }
+func ParseLimited(text string, l Limits) (p *Parsed, err error) {
+	l = l.withDefaults()
+	if len(text) > l.Bytes {
+		msg := fmt.Sprintf("statement of %d bytes is longer than the limit of %d; split it, or bind large values", len(text), l.Bytes)
+		return nil, &Error{Line: 1, Msg: msg}
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			b, ok := r.(bailout)
+			if !ok {
+				panic(r)
+			}
+			p, err = nil, b.err
+		}
+	}()
+	ps := parser{lex: newLexer(text), limits: l}
+	ps.next()
+	st := ps.parseStatement()
+	if ps.accept(";") && ps.tok.kind != tokenEnd {
+		ps.failMsg("one statement at a time: there is text after the semicolon")
+	}
+	if ps.tok.kind != tokenEnd {
+		ps.expected("end of statement")
+		ps.fail()
+	}
+	return &Parsed{Statement: st, Markers: ps.markers}, nil
+}

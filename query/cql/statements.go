@@ -134,10 +134,10 @@ type Insert struct {
 type AssignOp uint8
 
 const (
-	Assign    AssignOp = iota // c = v, c[k] = v, c.f = v
-	Append                    // c = c + v, c += v: counters, lists, sets, maps
-	Prepend                   // c = v + c: lists (a counter and a set may be written so as well)
-	Subtract                  // c = c - v, c -= v
+	Assign   AssignOp = iota // c = v, c[k] = v, c.f = v
+	Append                   // c = c + v, c += v: counters, lists, sets, maps
+	Prepend                  // c = v + c: lists (a counter and a set may be written so as well)
+	Subtract                 // c = c - v, c -= v
 )
 
 // Assignment is one term of SET.

@@ -1,0 +1,388 @@
+package cql
+
+// scope says what names mean in an expression.
+type scope uint8
+
+const (
+	inValue    scope = iota // names are functions only
+	inSelector              // names are columns as well
+	inSet                   // as inValue, and `+ c` at the end is left for the caller: c = v + c
+)
+
+// value reads a term: what may stand behind a relation's operator, in VALUES, and so on.
+func (p *parser) value() Expr { return p.sum(inValue) }
+
+// selector reads a selected expression.
+func (p *parser) selector() Expr { return p.sum(inSelector) }
+
+// sum reads factors joined by + and -.
+func (p *parser) sum(sc scope) Expr {
+	p.enter()
+	defer p.leave()
+	left := p.product(sc)
+	for n := 1; p.is("+") || p.is("-"); n++ {
+		if sc == inSet && p.columnAhead() {
+			return left
+		}
+		left = p.operate(left, n, p.product, sc)
+	}
+	return left
+}
+
+// columnAhead says whether the token after tok is a name and no function's.
+func (p *parser) columnAhead() bool {
+	l := p.lex
+	if t := l.next(); !isName(t) {
+		return false
+	}
+	sym := l.next().sym
+	return sym != "(" && sym != "."
+}
+
+// product reads operands joined by * / %.
+func (p *parser) product(sc scope) Expr {
+	left := p.unary(sc)
+	for n := 1; p.is("*") || p.is("/") || p.is("%"); n++ {
+		left = p.operate(left, n, p.unary, sc)
+	}
+	return left
+}
+
+// operate reads the n-th operator of a chain and its right operand. A chain makes a tree as deep as it is long, so its length is limited as depth is.
+func (p *parser) operate(left Expr, n int, operand func(scope) Expr, sc scope) Expr {
+	if n > p.limits.Depth {
+		p.failMsg("more than %d operators in one expression", p.limits.Depth)
+	}
+	op := p.tok.sym[0]
+	p.next()
+	return &Binary{Pos: left.Position(), Op: op, Left: left, Right: operand(sc)}
+}
+
+// unary reads signs. The sign of a literal number belongs to it.
+func (p *parser) unary(sc scope) Expr {
+	if !p.is("-") {
+		return p.postfix(sc)
+	}
+	p.enter()
+	defer p.leave()
+	at := p.tok.pos
+	p.next()
+	e := p.unary(sc)
+	if c, ok := e.(*Constant); ok && isNumber(c) && c.Text[0] != '-' {
+		return &Constant{Pos: at, Type: c.Type, Text: "-" + c.Text}
+	}
+	return &Negate{Pos: at, Value: e}
+}
+
+func isNumber(c *Constant) bool { return c.Type == Integer || c.Type == Float || c.Type == Duration }
+
+// postfix reads a primary and what selects a part of it.
+func (p *parser) postfix(sc scope) Expr {
+	e := p.primary(sc)
+	if sc != inSelector {
+		return e
+	}
+	for n := 1; p.is(".") || p.is("["); n++ {
+		if n > p.limits.Depth {
+			p.failMsg("more than %d selections in one expression", p.limits.Depth)
+		}
+		if p.accept(".") {
+			e = &Field{Pos: e.Position(), Of: e, Name: p.name("a field")}
+			continue
+		}
+		e = p.subscript(e)
+	}
+	return e
+}
+
+// subscript reads [key], [from..to], [from..] or [..to].
+func (p *parser) subscript(of Expr) Expr {
+	p.expect("[")
+	var from Expr
+	if !p.is("..") {
+		from = p.value()
+	}
+	if !p.accept("..") {
+		p.expect("]")
+		return &Element{Pos: of.Position(), Of: of, Key: from}
+	}
+	s := &Slice{Pos: of.Position(), Of: of, From: from}
+	if from == nil || !p.is("]") {
+		s.To = p.value()
+	}
+	p.expect("]")
+	return s
+}
+
+// constants by their token's kind; strings and words come on top.
+var constantKinds = map[tokenKind]ConstantKind{
+	tokenInteger: Integer, tokenFloat: Float, tokenUUID: UUID, tokenBlob: Blob, tokenDuration: Duration, tokenString: String,
+}
+
+// constant reads a literal scalar without sign, or gives nil.
+func (p *parser) constant() *Constant {
+	c := &Constant{Pos: p.tok.pos, Text: p.tok.text}
+	if kind, ok := constantKinds[p.tok.kind]; ok {
+		c.Type = kind
+		if kind == String {
+			c.Text = stringValue(p.tok.text)
+		}
+		p.next()
+		return c
+	}
+	switch p.tok.sym {
+	case "NULL":
+		c.Type, c.Text = Null, "null"
+	case "TRUE":
+		c.Type, c.Text = Boolean, "true"
+	case "FALSE":
+		c.Type, c.Text = Boolean, "false"
+	case "NAN":
+		c.Type, c.Text = Float, "NaN"
+	case "INFINITY":
+		c.Type, c.Text = Float, "Infinity"
+	default:
+		return nil
+	}
+	p.next()
+	return c
+}
+
+// primary reads a literal, marker, call, column, or something in brackets.
+func (p *parser) primary(sc scope) Expr {
+	if c := p.constant(); c != nil {
+		return c
+	}
+	switch p.tok.sym {
+	case "?", ":":
+		return p.marker()
+	case "[":
+		l := &ListLiteral{Pos: p.tok.pos}
+		l.Elems = p.elements("[", "]", sc)
+		return l
+	case "{":
+		return p.braces(sc)
+	case "(":
+		return p.parens(sc)
+	case "CAST":
+		if sc == inSelector && p.peek().sym == "(" {
+			return p.cast()
+		}
+	}
+	if isName(p.tok) || p.is("TOKEN") {
+		return p.callOrColumn(sc)
+	}
+	if sc == inSelector {
+		p.failWant("a column")
+	}
+	p.failWant("a value")
+	return nil
+}
+
+// elements reads expressions with commas between two brackets, possibly none.
+func (p *parser) elements(open, end string, sc scope) []Expr {
+	if sc == inSet {
+		sc = inValue
+	}
+	p.expect(open)
+	var elems []Expr
+	if !p.is(end) {
+		p.list(func() { elems = append(elems, p.sum(sc)) })
+	}
+	p.expect(end)
+	return elems
+}
+
+// callOrColumn reads what begins with a name: f(…), ks.f(…), or a column.
+func (p *parser) callOrColumn(sc scope) Expr {
+	start := p.tok
+	after := p.lex
+	second := after.next()
+	if second.sym == "." && isName(after.next()) {
+		second = after.next()
+	}
+	if second.sym != "(" {
+		return p.column(sc, start)
+	}
+	c := &Call{Pos: start.pos}
+	if p.accept("TOKEN") {
+		c.Name = Name{Pos: start.pos, Name: "token"}
+	} else {
+		c.Name = p.qualified("a function")
+	}
+	if c.Name.Name == "count" && c.Name.Keyspace == "" && p.countStar() {
+		c.Star = true
+		return c
+	}
+	c.Args = p.elements("(", ")", sc)
+	return c
+}
+
+// column reads a column where one may stand.
+func (p *parser) column(sc scope, start token) Expr {
+	switch {
+	case start.sym == "TOKEN":
+		p.next()
+		p.expect("(")
+	case sc == inSelector:
+		return &Column{p.name("a column")}
+	case start.kind == tokenQuoted:
+		p.failMsg("a value is expected here; strings stand in 'single quotes', names in double ones")
+	}
+	p.failMsg("a value is expected here, not a name; strings stand in 'single quotes'")
+	return nil
+}
+
+// countStar reads (*) or (1) behind COUNT; it leaves everything else alone.
+func (p *parser) countStar() bool {
+	after := p.lex
+	arg, end := after.next(), after.next()
+	if arg.sym != "*" && arg.text != "1" || end.sym != ")" {
+		return false
+	}
+	p.next()
+	p.next()
+	p.next()
+	return true
+}
+
+// cast reads CAST(x AS type).
+func (p *parser) cast() Expr {
+	c := &Cast{Pos: p.tok.pos}
+	p.expect("CAST", "(")
+	c.Value = p.selector()
+	p.expect("AS")
+	c.Type = p.typeName()
+	p.expect(")")
+	return c
+}
+
+// parens reads what begins with (: a type hint, a tuple, or (of selectors) an expression in parentheses.
+func (p *parser) parens(sc scope) Expr {
+	at := p.tok.pos
+	if p.hintAhead(sc) {
+		p.expect("(")
+		h := &TypeHint{Pos: at, Type: p.typeName()}
+		p.expect(")")
+		h.Value = p.hinted(sc, h.Type)
+		return h
+	}
+	elems := p.elements("(", ")", sc)
+	switch {
+	case len(elems) == 0:
+		p.failAt(at, "()", "a tuple has at least one element", "")
+	case len(elems) == 1 && sc == inSelector:
+		return elems[0]
+	}
+	return &TupleLiteral{Pos: at, Elems: elems}
+}
+
+// hinted reads the value behind a type hint. (tuple<int>) (1) is a tuple of one, also among selectors.
+func (p *parser) hinted(sc scope, t *TypeName) Expr {
+	p.enter()
+	defer p.leave()
+	if p.is("(") && t.isTuple() && !p.hintAhead(sc) {
+		return &TupleLiteral{Pos: p.tok.pos, Elems: p.elements("(", ")", sc)}
+	}
+	if p.is("-") {
+		return p.unary(sc)
+	}
+	return p.primary(sc)
+}
+
+func (t *TypeName) isTuple() bool {
+	for t.Name == "frozen" && len(t.Args) == 1 {
+		t = t.Args[0]
+	}
+	return t.Name == "tuple"
+}
+
+// hintAhead says whether a type in parentheses comes next. Among selectors (a) may as well be a column in parentheses: then it is a hint only if
+// something follows that can't follow an expression.
+func (p *parser) hintAhead(sc scope) bool {
+	l := p.lex
+	t := l.next()
+	if t.kind == tokenString {
+		return sc != inSelector && l.next().sym == ")" && startsOperand(l.next())
+	}
+	if !isName(t) {
+		return false
+	}
+	native := isNativeType[t.sym]
+	end := l.next()
+	if end.sym == "." {
+		if !isName(l.next()) {
+			return false
+		}
+		end = l.next()
+	}
+	if end.sym == "<" {
+		return true
+	}
+	if end.sym != ")" {
+		return false
+	}
+	if sc != inSelector || native {
+		return true
+	}
+	return startsOperand(l.next())
+}
+
+// startsOperand says whether a token begins an operand and can't stand behind one.
+func startsOperand(t token) bool {
+	switch t.kind {
+	case tokenEnd, tokenBad:
+		return false
+	case tokenWord:
+		return !t.reserved && t.sym != "AS" || t.sym == "NULL" || t.sym == "TRUE" || t.sym == "FALSE" || t.sym == "NAN" || t.sym == "INFINITY"
+	case tokenOperator:
+		return t.sym == "(" || t.sym == "{" || t.sym == "?" || t.sym == ":"
+	}
+	return true
+}
+
+// braces reads {…}: a set, a map or a user type's value. {name: v} is the last, also where a map with a column as key could be meant.
+func (p *parser) braces(sc scope) Expr {
+	if sc == inSet {
+		sc = inValue
+	}
+	at := p.tok.pos
+	p.expect("{")
+	if p.accept("}") {
+		return &SetLiteral{Pos: at}
+	}
+	if isName(p.tok) && p.peek().sym == ":" {
+		return p.udtLiteral(at, sc)
+	}
+	first := p.sum(sc)
+	if p.accept(":") {
+		m := &MapLiteral{Pos: at, Entries: []MapEntry{{first, p.sum(sc)}}}
+		for p.accept(",") {
+			e := MapEntry{Key: p.sum(sc)}
+			p.expect(":")
+			e.Value = p.sum(sc)
+			m.Entries = append(m.Entries, e)
+		}
+		p.expect("}")
+		return m
+	}
+	s := &SetLiteral{Pos: at, Elems: []Expr{first}}
+	for p.accept(",") {
+		s.Elems = append(s.Elems, p.sum(sc))
+	}
+	p.expect("}")
+	return s
+}
+
+// udtLiteral reads the fields of {name: v, …} after its brace.
+func (p *parser) udtLiteral(at Pos, sc scope) Expr {
+	u := &UDTLiteral{Pos: at}
+	p.list(func() {
+		f := FieldValue{Name: p.name("a field")}
+		p.expect(":")
+		f.Value = p.sum(sc)
+		u.Fields = append(u.Fields, f)
+	})
+	p.expect("}")
+	return u
+}
