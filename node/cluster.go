@@ -1,0 +1,133 @@
+package node
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"nodedb/coordinator"
+	"nodedb/gossip"
+	"nodedb/gossip/metalog"
+	"nodedb/node/clock"
+	"nodedb/node/rpc"
+	"nodedb/query/schema"
+	"nodedb/query/virtual"
+	"nodedb/vnodes"
+)
+
+// agreementTimeout is how long a schema change waits for the live nodes to apply it before it is answered anyway.
+const agreementTimeout = 5 * time.Second
+
+// cluster is what coordinator, replica and query know of the cluster: the newest view, who is alive, the metadata log.
+type cluster struct {
+	self        vnodes.HostID
+	name        string
+	release     string
+	storagePort int
+	nativePort  int
+	view        atomic.Pointer[coordinator.View]
+	members     atomic.Pointer[gossip.Members] // nil until gossip runs
+	log         *metalog.Log
+	transport   rpc.Transport
+	clock       *clock.HLC
+	coordinator *coordinator.Coordinator
+	waits       sync.WaitGroup // goroutines of Await
+}
+
+// View is the newest view applied here.
+func (c *cluster) View() *coordinator.View { return c.view.Load() }
+
+// Catalog is the newest schema applied here.
+func (c *cluster) Catalog() *schema.Catalog { return c.view.Load().Catalog }
+
+// Alive reports whether gossip believes a node up; before gossip runs only oneself is.
+func (c *cluster) Alive(id vnodes.HostID) bool {
+	if id == c.self {
+		return true
+	}
+	m := c.members.Load()
+	return m != nil && m.Alive(id)
+}
+
+// Peer gives a node's RPC address: all nodes use one port.
+func (c *cluster) Peer(n *vnodes.Node) rpc.Peer {
+	return rpc.Peer{ID: n.ID, Addr: net.JoinHostPort(n.Address, strconv.Itoa(c.storagePort))}
+}
+
+// Await calls done once epoch is applied here.
+func (c *cluster) Await(ctx context.Context, from rpc.Peer, epoch uint64, done func(error)) {
+	if c.View().Epoch >= epoch {
+		done(nil)
+		return
+	}
+	c.waits.Add(1)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), untilOf(ctx))
+	go func() {
+		defer c.waits.Done()
+		defer cancel()
+		done(c.log.WaitFor(ctx, from, epoch))
+	}()
+}
+
+// untilOf is the time left of ctx, at most a write's.
+func untilOf(ctx context.Context) time.Duration {
+	if d, ok := ctx.Deadline(); ok {
+		return min(time.Until(d), agreementTimeout)
+	}
+	return agreementTimeout
+}
+
+// Write and Read are the coordinator's.
+func (c *cluster) Write(ctx context.Context, r *coordinator.WriteRequest, done func(error)) {
+	c.coordinator.Write(ctx, r, done)
+}
+
+// Read gives one page.
+func (c *cluster) Read(ctx context.Context, r *coordinator.ReadRequest, done func(page []byte, err error)) {
+	c.coordinator.Read(ctx, r, done)
+}
+
+// ChangeSchema has a change decided; it returns when it is applied here and the live nodes have applied it, or agreementTimeout later.
+func (c *cluster) ChangeSchema(ctx context.Context, ch *schema.Change) (schema.Target, error) {
+	st, target, err := c.log.Propose(ctx, &metalog.Entry{Kind: metalog.EntrySchema, Change: ch.Append(nil)})
+	if err != nil {
+		return schema.Target{}, err
+	}
+	wait, cancel := context.WithTimeout(ctx, agreementTimeout)
+	defer cancel()
+	c.agree(wait, st)
+	return target, nil
+}
+
+// agree waits until the live members have applied a state's epoch.
+func (c *cluster) agree(ctx context.Context, st *metalog.State) {
+	var all sync.WaitGroup
+	for i := range st.Members {
+		n := &st.Members[i].Node
+		if n.ID == c.self || !c.Alive(n.ID) {
+			continue
+		}
+		all.Add(1)
+		c.askApplied(ctx, n, st.Epoch, func(error) { all.Done() })
+	}
+	all.Wait()
+}
+
+// Timestamp stamps a write, µs.
+func (c *cluster) Timestamp() int64 { return c.clock.Now() }
+
+// Seconds is now for TTLs.
+func (c *cluster) Seconds() int64 { return c.clock.Seconds() }
+
+// Topology describes the cluster for the system tables.
+func (c *cluster) Topology() virtual.Topology {
+	v := c.View()
+	t := virtual.Topology{ClusterName: c.name, ReleaseVersion: c.release, Self: c.self, Ring: v.Ring, NativePort: c.nativePort}
+	for _, n := range v.Ring.Nodes() {
+		t.Nodes = append(t.Nodes, virtual.NodeInfo{Node: n, Up: c.Alive(n.ID)})
+	}
+	return t
+}

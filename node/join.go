@@ -1,0 +1,264 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"nodedb/coordinator"
+	"nodedb/coordinator/consistency"
+	"nodedb/gossip/metalog"
+	"nodedb/node/row"
+	"nodedb/node/storage"
+	"nodedb/query/schema"
+	"nodedb/vnodes"
+)
+
+const (
+	// retryJoin is how long a joining node waits before it tries a step again.
+	retryJoin = 500 * time.Millisecond
+	// streamWorkers is how many ranges are streamed at once; streamPage the bytes asked for at a time.
+	streamWorkers = 4
+	streamPage    = 1 << 20
+)
+
+// settle takes this member through the steps of joining until it is normal: wait for its turn; take writes; stream what it will own from a
+// read quorum of the owners; answer reads too; normal. Each step is an entry of the metadata log, so a crash resumes at the step it was in.
+func (n *Node) settle(ctx context.Context) {
+	for ctx.Err() == nil {
+		st := n.log.State()
+		m, ok := st.Member(n.cluster.self)
+		if !ok {
+			n.fatal(errors.New("this node was removed from the cluster; wipe its data directory to join as a new one"))
+			return
+		}
+		if m.State == vnodes.StateNormal {
+			n.grow(ctx, st)
+			return
+		}
+		if err := n.step(ctx, st, m); err != nil && ctx.Err() == nil {
+			n.logger.Info("joining: step not done yet", "state", m.State, "why", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(retryJoin):
+			}
+		}
+	}
+}
+
+// step does what the member's state asks for and proposes the next one.
+func (n *Node) step(ctx context.Context, st *metalog.State, m *metalog.Member) error {
+	next := vnodes.StateJoining
+	switch m.State {
+	case vnodes.StateWaiting:
+	case vnodes.StateJoining:
+		if err := n.awaitOwners(ctx, st); err != nil {
+			return err
+		}
+		if err := n.stream(ctx); err != nil {
+			return err
+		}
+		next = vnodes.StateJoiningRead
+	case vnodes.StateJoiningRead:
+		if err := n.awaitOwners(ctx, st); err != nil {
+			return err
+		}
+		next = vnodes.StateNormal
+	default:
+		return fmt.Errorf("unexpected state %d", m.State)
+	}
+	node := vnodes.Node{ID: m.ID, State: next}
+	_, _, err := n.log.Propose(ctx, &metalog.Entry{Kind: metalog.EntrySetState, Node: node, From: m.State})
+	if err == nil {
+		n.logger.Info("joining", "from", m.State, "to", next)
+	}
+	return err
+}
+
+// awaitOwners returns once majorities of the old and of the new owners of every moving range have applied the state's ring and ended their
+// requests of older ones.
+func (n *Node) awaitOwners(ctx context.Context, st *metalog.State) error {
+	ctx, cancel := context.WithTimeout(ctx, appliedTimeout)
+	defer cancel()
+	applied := map[vnodes.HostID]bool{n.cluster.self: true}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for i := range st.Members {
+		m := &st.Members[i].Node
+		if m.ID == n.cluster.self {
+			continue
+		}
+		all.Add(1)
+		n.cluster.askApplied(ctx, m, st.RingEpoch, func(err error) {
+			mu.Lock()
+			applied[m.ID] = err == nil
+			mu.Unlock()
+			all.Done()
+		})
+	}
+	all.Wait()
+	view := n.cluster.View()
+	for name := range view.Catalog.Keyspaces {
+		place, _, _ := view.Placement(name)
+		for _, rr := range place.Ranges() {
+			if rr.Replicas.Moving() && (!majority(rr.Replicas.Old, applied) || !majority(rr.Replicas.New, applied)) {
+				return fmt.Errorf("no majority of the owners of a range of keyspace %s has applied epoch %d yet", name, st.RingEpoch)
+			}
+		}
+	}
+	return nil
+}
+
+func majority(nodes []*vnodes.Node, applied map[vnodes.HostID]bool) bool {
+	count := 0
+	for _, m := range nodes {
+		if applied[m.ID] {
+			count++
+		}
+	}
+	return count > len(nodes)/2
+}
+
+// streamJob is one range of one table to fetch.
+type streamJob struct {
+	table *schema.Table
+	span  vnodes.Range
+}
+
+// stream fetches, merged from a read quorum of the present owners, every range that this node will own and doesn't yet.
+func (n *Node) stream(ctx context.Context) error {
+	jobs := n.streamJobs()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	queue := make(chan streamJob, len(jobs))
+	for _, j := range jobs {
+		queue <- j
+	}
+	close(queue)
+	var workers sync.WaitGroup
+	for range streamWorkers {
+		workers.Add(1)
+		go func() {
+			defer workers.Done()
+			for j := range queue {
+				if err := n.fetch(ctx, j); err != nil {
+					cancel(fmt.Errorf("stream of %s.%s: %w", j.table.Keyspace, j.table.Name, err))
+					return
+				}
+			}
+		}()
+	}
+	workers.Wait()
+	return context.Cause(ctx)
+}
+
+func (n *Node) streamJobs() []streamJob {
+	view := n.cluster.View()
+	var jobs []streamJob
+	for name, ks := range view.Catalog.Keyspaces {
+		place, _, _ := view.Placement(name)
+		for _, rr := range place.Ranges() {
+			if !owns(rr.Replicas.New, n.cluster.self) || owns(rr.Replicas.Old, n.cluster.self) {
+				continue
+			}
+			for _, t := range ks.Tables {
+				jobs = append(jobs, streamJob{t, rr.Range})
+			}
+		}
+	}
+	return jobs
+}
+
+func owns(nodes []*vnodes.Node, id vnodes.HostID) bool {
+	for _, m := range nodes {
+		if m.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// fetch reads one range page by page at QUORUM and applies it here.
+func (n *Node) fetch(ctx context.Context, j streamJob) error {
+	request := coordinator.ReadRequest{Level: consistency.Quorum, Table: j.table, Spec: storage.ReadSpec{
+		Storage: j.table.Storage, Range: j.span, Now: n.clock.Seconds(), ByteLimit: streamPage,
+	}}
+	for ctx.Err() == nil {
+		page, err := n.readPage(ctx, &request)
+		if err != nil {
+			return err
+		}
+		ms, stop, err := mutationsOf(j.table.Storage, page)
+		if err != nil {
+			return err
+		}
+		if err := n.applyWait(ms); err != nil {
+			return err
+		}
+		if stop == nil {
+			return nil
+		}
+		request.Spec.After = stop
+	}
+	return ctx.Err()
+}
+
+func (n *Node) readPage(ctx context.Context, r *coordinator.ReadRequest) ([]byte, error) {
+	type answer struct {
+		page []byte
+		err  error
+	}
+	ch := make(chan answer, 1)
+	n.coordinator.Read(ctx, r, func(page []byte, err error) { ch <- answer{page, err} })
+	a := <-ch
+	return a.page, a.err
+}
+
+func (n *Node) applyWait(ms []row.Mutation) error {
+	if len(ms) == 0 {
+		return nil
+	}
+	ch := make(chan error, 1)
+	n.engine.Apply(ms, func(err error) { ch <- err })
+	return <-ch
+}
+
+// mutationsOf turns a page into the mutations that write it, and gives where it stopped.
+func mutationsOf(id row.StorageID, page []byte) ([]row.Mutation, *row.Position, error) {
+	var r row.PageReader
+	r.Reset(page)
+	var ms []row.Mutation
+	for {
+		ev, err := r.Next()
+		if err != nil {
+			return nil, nil, err
+		}
+		switch ev {
+		case row.PageEnd:
+			return ms, r.Stop(), nil
+		case row.PagePartition:
+			ms = append(ms, row.Mutation{Storage: id, Token: r.Token, Key: r.Key, Header: r.HeaderBytes})
+		case row.PageRow:
+			m := &ms[len(ms)-1]
+			m.Rows = append(m.Rows, row.Entry{Clustering: r.Clustering, Fragment: r.Row})
+		}
+	}
+}
+
+// grow makes members voters, one at a time, until there are enough.
+func (n *Node) grow(ctx context.Context, st *metalog.State) {
+	for ctx.Err() == nil {
+		e, ok := metalog.NextVoter(st)
+		if !ok {
+			return
+		}
+		next, _, err := n.log.Propose(ctx, &e)
+		if err != nil {
+			n.logger.Warn("voters not extended; the next node that joins tries again", "why", err)
+			return
+		}
+		st = next
+	}
+}

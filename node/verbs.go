@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"nodedb/node/rpc"
+	"nodedb/vnodes"
+)
+
+// appliedTimeout bounds one question whether an epoch is applied; who asks asks again.
+const appliedTimeout = 5 * time.Second
+
+// askApplied asks a node to say when it has applied an epoch and ended its requests of older rings.
+func (c *cluster) askApplied(ctx context.Context, n *vnodes.Node, epoch uint64, done func(error)) {
+	timeout := appliedTimeout
+	if d, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(d))
+	}
+	c.transport.Send(&rpc.Call{
+		To: c.Peer(n), Verb: rpc.VerbApplied, Body: binary.BigEndian.AppendUint64(nil, epoch), Timeout: timeout,
+		Done: func(_ []byte, err error) { done(err) },
+	})
+}
+
+// handleApplied answers VerbApplied: the epoch is applied here (durably: the log stores before it applies), and no request admitted under
+// an older ring is in flight.
+func (c *cluster) handleApplied(in *rpc.Inbound) {
+	if len(in.Body) != 8 {
+		in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeInvalid, Message: "applied: want an epoch of 8 bytes"})
+		return
+	}
+	epoch := binary.BigEndian.Uint64(in.Body)
+	ctx, cancel := context.WithDeadline(context.Background(), in.Deadline)
+	c.Await(ctx, in.From, epoch, func(err error) {
+		cancel()
+		if err != nil {
+			in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeStale, Message: err.Error(), Epoch: c.View().Epoch})
+			return
+		}
+		c.coordinator.WhenDrained(c.View().Ring.Epoch(), func() { in.Reply(nil, nil) })
+	})
+}
+
+// report is what a node tells of itself (VerbStatus).
+type report struct {
+	Load  uint64            `msgpack:"load"`
+	Hints map[string]int64  `msgpack:"hints"` // waiting here, by host id
+	Extra map[string]uint64 `msgpack:"extra,omitempty"`
+}
+
+func (n *Node) report() report {
+	r := report{Load: n.engine.DiskBytes(), Hints: map[string]int64{}}
+	for id, count := range n.hints.PendingAll() {
+		r.Hints[id.String()] = count
+	}
+	return r
+}
+
+func (n *Node) handleStatus(in *rpc.Inbound) {
+	body, err := msgpack.Marshal(n.report())
+	in.Reply(body, err)
+}
+
+// errNoAnswer marks a member that is not believed up.
+var errNoAnswer = errors.New("node is down")
+
+// askStatus gets a member's report.
+func (n *Node) askStatus(to *vnodes.Node, timeout time.Duration, done func(report, error)) {
+	switch {
+	case to.ID == n.cluster.self:
+		done(n.report(), nil)
+	case !n.cluster.Alive(to.ID):
+		done(report{}, errNoAnswer)
+	default:
+		n.transport.Send(&rpc.Call{To: n.cluster.Peer(to), Verb: rpc.VerbStatus, Timeout: timeout, Done: func(body []byte, err error) {
+			var r report
+			if err == nil {
+				err = msgpack.Unmarshal(body, &r)
+			}
+			done(r, err)
+		}})
+	}
+}
