@@ -11,7 +11,7 @@ import (
 
 func asError(err error, target **Error) bool { return errors.As(err, target) }
 
-// checkNesting refuses multi-cell types inside others: an element is one value.
+// checkNesting refuses counters in anything, and durations where values are ordered. (types.Parse refuses multi-cell types inside others.)
 func checkNesting(t *types.Type) error {
 	for _, el := range t.Elems {
 		if el.Kind == types.Counter {
@@ -19,12 +19,6 @@ func checkNesting(t *types.Type) error {
 		}
 		if el.Kind == types.Duration && (t.Kind == types.Set || (t.Kind == types.Map && el == t.Elems[0])) {
 			return invalid("Durations are not allowed inside sets or as map keys: %s", t)
-		}
-		if el.IsMultiCell() && !t.Frozen && (t.IsCollection() || t.Kind == types.Vector) {
-			if el.Kind == types.UDT {
-				return invalid("Non-frozen UDTs are not allowed inside collections: %s", t)
-			}
-			return invalid("Non-frozen collections are not allowed inside collections: %s", t)
 		}
 		if t.Kind == types.UDT {
 			continue // checked when the type was made
