@@ -3,13 +3,14 @@
 package types
 
 import (
-	"encoding/json"
 	"errors"
+	"fmt"
 )
 
 // Kind is a type's id in the binary protocol (CQL spec v4, section 4.2.5.2). Kinds over 0x8000 are ours and never on the wire.
 type Kind uint16
 
+// The kinds. Only append to this list.
 const (
 	Custom    Kind = 0x0000
 	Ascii     Kind = 0x0001
@@ -57,6 +58,17 @@ var (
 	ErrType  = errors.New("invalid type")
 )
 
+// Limits. A value or type beyond one of them is refused with an error that names the limit.
+const (
+	MaxDepth        = 32      // levels of types inside types; every recursion over a value follows its type, so this bounds it too
+	MaxFields       = 8192    // fields of a tuple or user type
+	MaxVectorDim    = 65535   // dimensions of a vector
+	MaxVectorBytes  = 1 << 28 // bytes of a vector of fixed-length elements
+	MaxVarintBytes  = 65535   // bytes of a varint, or of a decimal's unscaled value (157,826 decimal digits)
+	MaxDecimalScale = 100_000 // a decimal's scale, either side of zero
+	MaxTypeName     = 1 << 16 // bytes of a type name, CQL or Java class
+)
+
 // The scalars.
 var (
 	AsciiType     = &Type{Kind: Ascii}
@@ -81,54 +93,155 @@ var (
 	DurationType  = &Type{Kind: Duration}
 )
 
-// Parse reads a CQL type name: `int`, `map<text, frozen<list<int>>>`, `vector<float, 3>`. udt resolves user types by (keyspace or "", name); it
-// may be nil.
-func Parse(s string, udt func(keyspace, name string) (*Type, error)) (*Type, error) {
-	panic("contract")
+// scalar says what is peculiar to a scalar kind.
+type scalar struct {
+	typ    *Type
+	name   string // CQL
+	class  string // Cassandra's, without the package
+	width  int    // bytes of a value; 0 where it varies
+	empty  bool   // the zero-length value is allowed beside the regular ones
+	inline bool   // vector elements lie side by side without lengths (Cassandra gives fewer types a fixed length than have one)
+	quoted bool   // its literal is a quoted string
 }
 
-// String is the CQL name, as DESCRIBE prints it.
-func (t *Type) String() string { panic("contract") }
+// scalars by kind. The peculiar ones, as in Cassandra 5: tinyint, smallint, date and time refuse the empty value and are of "variable"
+// length inside a vector.
+var scalars = [...]scalar{
+	Ascii:     {AsciiType, "ascii", "AsciiType", 0, true, false, true},
+	Bigint:    {BigintType, "bigint", "LongType", 8, true, true, false},
+	Blob:      {BlobType, "blob", "BytesType", 0, true, false, false},
+	Boolean:   {BooleanType, "boolean", "BooleanType", 1, true, true, false},
+	Counter:   {CounterType, "counter", "CounterColumnType", 8, true, false, false},
+	Decimal:   {DecimalType, "decimal", "DecimalType", 0, true, false, false},
+	Double:    {DoubleType, "double", "DoubleType", 8, true, true, false},
+	Float:     {FloatType, "float", "FloatType", 4, true, true, false},
+	Int:       {IntType, "int", "Int32Type", 4, true, true, false},
+	Timestamp: {TimestampType, "timestamp", "TimestampType", 8, true, true, true},
+	UUID:      {UUIDType, "uuid", "UUIDType", 16, true, true, false},
+	Varchar:   {VarcharType, "text", "UTF8Type", 0, true, false, true},
+	Varint:    {VarintType, "varint", "IntegerType", 0, true, false, false},
+	Timeuuid:  {TimeuuidType, "timeuuid", "TimeUUIDType", 16, true, true, false},
+	Inet:      {InetType, "inet", "InetAddressType", 0, true, false, true},
+	Date:      {DateType, "date", "SimpleDateType", 4, false, false, true},
+	Time:      {TimeType, "time", "TimeType", 8, false, false, true},
+	Smallint:  {SmallintType, "smallint", "ShortType", 2, false, false, false},
+	Tinyint:   {TinyintType, "tinyint", "ByteType", 1, false, false, false},
+	Duration:  {DurationType, "duration", "DurationType", 0, false, false, false},
+}
+
+// scalar gives the kind's entry, or nil for collections, tuples, user types, vectors and custom types.
+func (k Kind) scalar() *scalar {
+	if int(k) < len(scalars) && scalars[k].typ != nil {
+		return &scalars[k]
+	}
+	return nil
+}
 
 // Equal compares types, frozen included.
-func (t *Type) Equal(o *Type) bool { panic("contract") }
+func (t *Type) Equal(o *Type) bool {
+	if t == o {
+		return true
+	}
+	if t == nil || o == nil || t.Kind != o.Kind || t.Keyspace != o.Keyspace || t.Name != o.Name || t.Dim != o.Dim ||
+		len(t.Elems) != len(o.Elems) || len(t.Fields) != len(o.Fields) {
+		return false
+	}
+	if (t.IsCollection() || t.Kind == UDT) && t.Frozen != o.Frozen {
+		return false
+	}
+	for i := range t.Elems {
+		if !t.Elems[i].Equal(o.Elems[i]) {
+			return false
+		}
+	}
+	for i := range t.Fields {
+		if t.Fields[i] != o.Fields[i] {
+			return false
+		}
+	}
+	return true
+}
 
-// IsCollection: list, set or map. IsMultiCell: a collection or UDT that is not frozen.
-func (t *Type) IsCollection() bool { panic("contract") }
-func (t *Type) IsMultiCell() bool  { panic("contract") }
+// IsCollection: list, set or map.
+func (t *Type) IsCollection() bool { return t.Kind == List || t.Kind == Set || t.Kind == Map }
 
-// Validate checks that b is a value of the type, exactly. Nil is valid (null).
-func (t *Type) Validate(b []byte) error { panic("contract") }
+// IsMultiCell: a collection or UDT that is not frozen.
+func (t *Type) IsMultiCell() bool { return !t.Frozen && (t.IsCollection() || t.Kind == UDT) }
 
-// Compare orders two values as Cassandra orders them. Null and empty sort first. Values are valid.
-func (t *Type) Compare(a, b []byte) int { panic("contract") }
+// AllowsEmpty says whether the zero-length value is one of the type.
+func (t *Type) AllowsEmpty() bool {
+	if s := t.Kind.scalar(); s != nil {
+		return s.empty
+	}
+	return t.Kind == Custom || t.Kind == Tuple || t.Kind == UDT
+}
 
-// AppendText appends a value as cqlsh prints it in a table: text without quotes, timestamps 2013-01-01 10:00:00.000000+0000, blobs 0x…, null as null.
-func (t *Type) AppendText(dst, value []byte) []byte { panic("contract") }
+// IsText: the types whose empty value is an ordinary value and whose plain text is the value itself.
+func (t *Type) IsText() bool { return t.Kind == Varchar || t.Kind == Ascii }
 
-// AppendLiteral appends a value as a CQL literal that parses back to it (text quoted).
-func (t *Type) AppendLiteral(dst, value []byte) []byte { panic("contract") }
+// Freeze gives the type with itself and all it contains frozen; t is not changed.
+func (t *Type) Freeze() *Type {
+	if t.Kind.scalar() != nil || t.Kind == Custom {
+		return t
+	}
+	f := *t
+	f.Frozen = t.IsCollection() || t.Kind == UDT
+	f.Elems = make([]*Type, len(t.Elems))
+	for i, e := range t.Elems {
+		f.Elems[i] = e.Freeze()
+	}
+	return &f
+}
 
-// ParseText reads a value from plain text (CSV): what AppendText writes, and every form a CQL string or number literal of the type may have.
-func (t *Type) ParseText(s string) ([]byte, error) { panic("contract") }
+// NewList, NewSet and NewMap make collection types.
+func NewList(elem *Type, frozen bool) *Type {
+	return &Type{Kind: List, Frozen: frozen, Elems: []*Type{elem}}
+}
 
-// AppendJSON appends a value as JSON, as cqlsh and SELECT JSON write it: decimals and varints exact numbers, NaN and infinities as strings, map keys as
-// strings, blobs "0x…", null real.
-func (t *Type) AppendJSON(dst, value []byte) []byte { panic("contract") }
+// NewSet makes a set type.
+func NewSet(elem *Type, frozen bool) *Type {
+	return &Type{Kind: Set, Frozen: frozen, Elems: []*Type{elem}}
+}
 
-// FromJSON reads a value from JSON. Numbers stay exact; strings are read as ParseText would. null gives nil.
-func (t *Type) FromJSON(raw json.RawMessage) ([]byte, error) { panic("contract") }
+// NewMap makes a map type.
+func NewMap(key, value *Type, frozen bool) *Type {
+	return &Type{Kind: Map, Frozen: frozen, Elems: []*Type{key, value}}
+}
 
-// AppendKey appends the order-preserving encoding of one clustering component: comparing encodings as bytes orders as Compare does, encodings are
-// self-delimiting, and no encoding starts with 0x00 or 0xFF (so that [p, p+0xFF) is everything with prefix p). desc inverts the order.
-// Null is an error; the empty value is allowed.
-func (t *Type) AppendKey(dst, value []byte, desc bool) ([]byte, error) { panic("contract") }
+// NewTuple makes a tuple type. Tuples are always frozen.
+func NewTuple(fields ...*Type) *Type { return &Type{Kind: Tuple, Elems: fields} }
 
-// DecodeKey reads one component back and gives what follows it.
-func (t *Type) DecodeKey(key []byte, desc bool) (value, rest []byte, err error) { panic("contract") }
+// NewVector makes a vector type of dim elements.
+func NewVector(elem *Type, dim int) *Type {
+	return &Type{Kind: Vector, Elems: []*Type{elem}, Dim: dim}
+}
 
-// AppendWireType appends the [option] that describes the type in result metadata (protocol v4/v5).
-func (t *Type) AppendWireType(dst []byte) []byte { panic("contract") }
+// fixedLength is the bytes each value of the type takes inside a vector, or 0 where elements carry their length.
+func (t *Type) fixedLength() int {
+	if s := t.Kind.scalar(); s != nil {
+		if s.inline {
+			return s.width
+		}
+		return 0
+	}
+	if t.Kind != Vector || len(t.Elems) != 1 {
+		return 0
+	}
+	return t.Elems[0].fixedLength() * t.Dim
+}
 
-// DecodeWireType reads an [option] and gives what follows it.
-func DecodeWireType(b []byte) (t *Type, rest []byte, err error) { panic("contract") }
+// checkVector says whether a vector's element type and dimension are within the limits.
+func (t *Type) checkVector() error {
+	if t.Dim < 1 || t.Dim > MaxVectorDim {
+		return fmt.Errorf("%w: a vector has 1 to %d dimensions, not %d", ErrType, MaxVectorDim, t.Dim)
+	}
+	if n := t.Elems[0].fixedLength(); n > MaxVectorBytes/t.Dim {
+		return fmt.Errorf("%w: a vector of %d elements of %d bytes is over the limit of %d bytes", ErrType, t.Dim, n, MaxVectorBytes)
+	}
+	return nil
+}
+
+// valueError says what is wrong with a value of the type.
+func (t *Type) valueError(format string, args ...any) error {
+	return fmt.Errorf("%w for %s: %s", ErrValue, t, fmt.Sprintf(format, args...))
+}
