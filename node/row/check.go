@@ -25,7 +25,23 @@ func (v View) Check() error {
 	if err := x.checkTables(); err != nil {
 		return err
 	}
+	if x.attrs == nil {
+		return x.checkPlain()
+	}
 	return x.checkCells()
+}
+
+// checkPlain is checkCells for a row of plain cells, the common one.
+func (x *Index) checkPlain() error {
+	if x.base <= x.deletion {
+		return corrupt("cells at %d are covered by the row deletion at %d", x.base, x.deletion)
+	}
+	for i := 1; i < x.n; i++ {
+		if x.Column(i-1) >= x.Column(i) {
+			return corrupt("cell %d is out of order", i)
+		}
+	}
+	return nil
 }
 
 // checkTables looks at what can be said without decoding a cell; afterwards every body lies within bodies.

@@ -170,7 +170,8 @@ func (x *Index) At(i int) (c Cell) {
 func (x *Index) decode(i int, c *Cell) {
 	end := x.end(i)
 	body := x.bodies[x.end(i-1):end:end]
-	*c = Cell{Column: x.Column(i), Timestamp: x.base, Value: body}
+	// Field by field: a composite literal is built aside and copied, twice the time.
+	c.Column, c.Kind, c.Timestamp, c.Expiry, c.TTL, c.Path, c.Value = x.Column(i), Live, x.base, NoExpiry, 0, nil, body
 	if attr := x.attr(i); attr != 0 {
 		x.decodeAttr(attr, body, c)
 	}

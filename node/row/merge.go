@@ -2,6 +2,7 @@ package row
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 )
 
@@ -33,15 +34,44 @@ func Merge(dst []byte, fragments ...[]byte) ([]byte, error) {
 		}
 		return append(dst, single...), nil
 	}
+	for _, f := range fragments {
+		if err := View(f).Check(); err != nil {
+			return dst, err
+		}
+	}
+	if whole := superseding(fragments); whole != nil {
+		return append(dst, whole...), nil
+	}
 	m := mergers.Get().(*merger)
 	defer m.release()
-	deletion, err := m.load(fragments)
-	if err != nil {
-		return dst, err
-	}
+	deletion := m.load(fragments)
 	m.mergeRuns()
 	m.from = coverCells(m.from, deletion)
 	return appendRow(dst, deletion, m.from), nil
+}
+
+// superseding gives the fragment that is the merge by itself, when that shows without decoding a cell: all fragments are plain rows of the same
+// columns, as the same INSERT writes them again and again, or equal bytes.
+func superseding(fragments [][]byte) []byte {
+	newest := fragments[0]
+	x := View(newest).Index()
+	for _, f := range fragments[1:] {
+		if bytes.Equal(f, newest) {
+			continue
+		}
+		y := View(f).Index()
+		if x.attrs != nil || y.attrs != nil || x.base == y.base ||
+			(x.flags^y.flags)&flagWide != 0 || !bytes.Equal(x.columns, y.columns) {
+			return nil
+		}
+		if y.base > x.base {
+			newest, x, y = f, y, x
+		}
+		if x.deletion < y.deletion {
+			return nil
+		}
+	}
+	return newest
 }
 
 // merger is the scratch of one merge: decoded cells, in runs that are each in order.
@@ -67,27 +97,32 @@ func (m *merger) release() {
 }
 
 // load decodes the cells of each fragment that the newest row deletion leaves.
-func (m *merger) load(fragments [][]byte) (deletion int64, err error) {
+func (m *merger) load(fragments [][]byte) (deletion int64) {
 	deletion = NoDeletion
 	for _, f := range fragments {
-		if err := View(f).Check(); err != nil {
-			return deletion, err
-		}
 		deletion = max(deletion, View(f).Deletion())
 	}
 	for _, f := range fragments {
 		x := View(f).Index()
-		for i := range x.n {
-			if deletion == NoDeletion || x.timestamp(i) > deletion {
-				m.from = append(m.from, Cell{})
-				x.decode(i, &m.from[len(m.from)-1])
-			}
-		}
+		m.add(&x, deletion)
 		if end := len(m.from); end > 0 && (len(m.runs) == 0 || m.runs[len(m.runs)-1] < end) {
 			m.runs = append(m.runs, end)
 		}
 	}
-	return deletion, nil
+	return deletion
+}
+
+// add decodes the cells above covered.
+func (m *merger) add(x *Index, covered int64) {
+	next := len(m.from)
+	m.from = slices.Grow(m.from, x.n)[:next+x.n]
+	for i := range x.n {
+		if covered == NoDeletion || x.timestamp(i) > covered {
+			x.decode(i, &m.from[next])
+			next++
+		}
+	}
+	m.from = m.from[:next]
 }
 
 // mergeRuns merges neighbouring runs until one is left: log(runs) passes over the cells.
@@ -201,12 +236,7 @@ func Shadow(dst []byte, v View, timestamp int64) []byte {
 	}
 	m := mergers.Get().(*merger)
 	defer m.release()
-	for i := range x.n {
-		if x.timestamp(i) > timestamp {
-			m.from = append(m.from, Cell{})
-			x.decode(i, &m.from[len(m.from)-1])
-		}
-	}
+	m.add(&x, timestamp)
 	deletion := x.deletion
 	if deletion <= timestamp {
 		deletion = NoDeletion
