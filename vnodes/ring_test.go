@@ -2,6 +2,7 @@ package vnodes
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sort"
 	"testing"
@@ -125,6 +126,30 @@ func drawReplication(t *rapid.T) Replication {
 		"a": rapid.IntRange(0, 4).Draw(t, "rf a"), "b": rapid.IntRange(0, 4).Draw(t, "rf b"), "absent": 2}}
 }
 
+// Rapid draws small things; these clusters are full, so that racks fill up and DCs interleave.
+func TestCrowdedPlacementAgainstNaive(t *testing.T) {
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		nodes := make([]Node, 4+rng.IntN(10))
+		for i, tk := range rng.Perm(100)[:5*len(nodes)%97] {
+			n := &nodes[i%len(nodes)]
+			n.Tokens = append(n.Tokens, Token(tk-50))
+		}
+		for i := range nodes {
+			nodes[i].ID, nodes[i].DC, nodes[i].Rack = hostID(i), string('a'+rune(rng.IntN(2))), fmt.Sprint("r", min(rng.IntN(3), rng.IntN(3)))
+			slices.Sort(nodes[i].Tokens)
+		}
+		nodes[0].State = NodeState(rng.IntN(int(StateWaiting)))
+		rep := Replication{Datacenters: map[string]int{"a": rng.IntN(5), "b": rng.IntN(5)}}
+		p := NewRing(1, nodes).Place(rep)
+		for tk := Token(-52); tk < 52; tk++ {
+			if err := replicasDiffer(nodes, rep, tk, p.Replicas(tk)); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+		}
+	}
+}
+
 func TestPlacementAgainstNaive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		nodes, rep := drawNodes(t), drawReplication(t)
@@ -138,12 +163,15 @@ func TestPlacementAgainstNaive(t *testing.T) {
 			}
 		}
 		for _, tk := range tokens {
-			checkReplicas(t, nodes, rep, tk, p.Replicas(tk))
+			if err := replicasDiffer(nodes, rep, tk, p.Replicas(tk)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }
 
-func checkReplicas(t *rapid.T, nodes []Node, rep Replication, tk Token, r *Replicas) {
+// replicasDiffer says how r differs from what the naive twin finds for tk.
+func replicasDiffer(nodes []Node, rep Replication, tk Token, r *Replicas) error {
 	from, to := naive(nodes, NodeState.inOld, rep, tk), naive(nodes, NodeState.inNew, rep, tk)
 	moving := !slices.Equal(asSet(from), asSet(to))
 	if rep.Everywhere || !moving { // Everywhere is by host id; where nothing moves, New is Old, whatever the order
@@ -152,34 +180,35 @@ func checkReplicas(t *rapid.T, nodes []Node, rep Replication, tk Token, r *Repli
 		r = &r2
 	}
 	if !slices.Equal(ids(r.Old), from) || !slices.Equal(ids(r.New), to) {
-		t.Fatalf("token %d: old %v, want %v; new %v, want %v", tk, ids(r.Old), from, ids(r.New), to)
+		return fmt.Errorf("token %d: old %v, want %v; new %v, want %v", tk, ids(r.Old), from, ids(r.New), to)
 	}
 	if r.Moving() != moving {
-		t.Fatalf("token %d: moving %v, want %v", tk, r.Moving(), moving)
+		return fmt.Errorf("token %d: moving %v, want %v", tk, r.Moving(), moving)
 	}
 	wantRead := false
 	for _, n := range nodes {
 		wantRead = wantRead || moving && (n.State == StateJoiningRead || n.State == StateLeavingRead)
 	}
 	if r.ReadNew != wantRead {
-		t.Fatalf("token %d: read new %v, want %v", tk, r.ReadNew, wantRead)
+		return fmt.Errorf("token %d: read new %v, want %v", tk, r.ReadNew, wantRead)
 	}
 	all := map[HostID]bool{}
 	for _, id := range append(from, to...) {
 		all[id] = true
 	}
 	if len(r.Write()) != len(all) {
-		t.Fatalf("token %d: write to %v, want %v", tk, ids(r.Write()), all)
+		return fmt.Errorf("token %d: write to %v, want %v", tk, ids(r.Write()), all)
 	}
 	for _, n := range nodes {
 		if r.Contains(n.ID) != all[n.ID] {
-			t.Fatalf("token %d: contains %v: %v", tk, n.ID, r.Contains(n.ID))
+			return fmt.Errorf("token %d: contains %v: %v", tk, n.ID, r.Contains(n.ID))
 		}
 	}
 	foreign := Replicas{Old: r.Old, New: r.New}
 	if !slices.Equal(asSet(ids(foreign.Write())), asSet(ids(r.Write()))) {
-		t.Fatalf("token %d: Write of a hand-made Replicas is %v", tk, ids(foreign.Write()))
+		return fmt.Errorf("token %d: Write of a hand-made Replicas is %v", tk, ids(foreign.Write()))
 	}
+	return nil
 }
 
 func sortedNodes(nodes []*Node) []*Node {
