@@ -1,6 +1,7 @@
 package types
 
 import (
+	"bytes"
 	"math"
 	"math/big"
 
@@ -96,6 +97,27 @@ func genValue(t *rapid.T, typ *Type) []byte {
 		return dst
 	}
 	return typ.build(values)
+}
+
+// genNear draws a value, half of the time one that differs from a in one byte or in length, where that is valid.
+func genNear(t *rapid.T, typ *Type, a []byte) []byte {
+	near := bytes.Clone(a)
+	switch i := rapid.IntRange(0, max(0, len(a)-1)).Draw(t, "at"); rapid.IntRange(0, 5).Draw(t, "near?") {
+	case 0, 1:
+		if len(near) > 0 {
+			near[i] = rapid.OneOf(rapid.SampledFrom([]byte{0, 1, 0x7F, 0x80, 0xFE, 0xFF}), rapid.Byte()).Draw(t, "byte")
+		}
+	case 2:
+		near = append(near, rapid.SampledFrom([]byte{0, 1, 0xFF}).Draw(t, "byte"))
+	case 3:
+		near = near[:i]
+	default:
+		return genValue(t, typ)
+	}
+	if typ.Validate(near) != nil {
+		return genValue(t, typ)
+	}
+	return near
 }
 
 func genScalarFull(t *rapid.T, typ *Type) []byte {

@@ -31,7 +31,8 @@ func TestGeneratedValuesAreValid(t *testing.T) {
 func TestKeyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		typ := genType(t, 2, false)
-		a, b := genValue(t, typ), genValue(t, typ)
+		a := genValue(t, typ)
+		b := genNear(t, typ, a)
 		desc := rapid.Bool().Draw(t, "desc")
 		checkKeyOrder(t, typ, a, b, desc)
 		checkKeyOrder(t, typ, a, a, desc)
