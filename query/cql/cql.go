@@ -82,7 +82,7 @@ func oneLine(s string) string {
 	return b.String()
 }
 
-// Parse reads one statement, with or without a semicolon at its end, under DefaultLimits. Errors are *Error.
+// Parse reads one statement, with or without semicolons at its end, under DefaultLimits. Errors are *Error.
 func Parse(text string) (*Parsed, error) { return ParseLimited(text, DefaultLimits) }
 
 // ParseLimited is Parse under other limits; a zero limit is the default one. Errors are *Error.
@@ -104,7 +104,11 @@ func ParseLimited(text string, l Limits) (p *Parsed, err error) {
 	ps := parser{lex: newLexer(text), limits: l}
 	ps.next()
 	st := ps.parseStatement()
-	if ps.accept(";") && ps.tok.kind != tokenEnd {
+	semicolon := false
+	for ps.accept(";") {
+		semicolon = true
+	}
+	if semicolon && ps.tok.kind != tokenEnd {
 		ps.failMsg("one statement at a time: there is text after the semicolon")
 	}
 	if ps.tok.kind != tokenEnd {

@@ -93,7 +93,9 @@ func (p *parser) primaryKey(st *CreateTable) {
 }
 
 // columnDef reads a column or field and its type.
-func (p *parser) columnDef() ColumnDef { return ColumnDef{Name: p.name("a column"), Type: p.typeName()} }
+func (p *parser) columnDef() ColumnDef {
+	return ColumnDef{Name: p.name("a column"), Type: p.typeName()}
+}
 
 // mask reads MASKED WITH f(…) or MASKED WITH DEFAULT, if it comes.
 func (p *parser) mask() Expr {

@@ -198,24 +198,37 @@ func (p *parser) callOrColumn(sc scope) Expr {
 	start := p.tok
 	after := p.lex
 	second := after.next()
-	if second.sym == "." && isName(after.next()) {
-		second = after.next()
+	if second.sym == "." {
+		if t := after.next(); isName(t) || t.sym == "TOKEN" {
+			second = after.next()
+		}
 	}
 	if second.sym != "(" {
 		return p.column(sc, start)
 	}
 	c := &Call{Pos: start.pos}
-	if p.accept("TOKEN") {
-		c.Name = Name{Pos: start.pos, Name: "token"}
-	} else {
-		c.Name = p.qualified("a function")
-	}
+	c.Name = p.functionName()
 	if c.Name.Name == "count" && c.Name.Keyspace == "" && p.countStar() {
 		c.Star = true
 		return c
 	}
 	c.Args = p.elements("(", ")", sc)
 	return c
+}
+
+// functionName reads [keyspace.]name, where the name may be the reserved word TOKEN.
+func (p *parser) functionName() Name {
+	n := Name{Pos: p.tok.pos}
+	if !p.is("TOKEN") && p.peek().sym == "." {
+		n.Keyspace = p.name("a keyspace").Name
+		p.expect(".")
+	}
+	if p.accept("TOKEN") {
+		n.Name = "token"
+	} else {
+		n.Name = p.name("a function").Name
+	}
+	return n
 }
 
 // column reads a column where one may stand.

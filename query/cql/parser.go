@@ -199,7 +199,7 @@ func (p *parser) marker() *Marker {
 }
 
 // atMarker asks for a bind marker.
-func (p *parser) atMarker() bool { return p.at("?") || p.is(":") }
+func (p *parser) atMarker() bool { return p.is("?") || p.is(":") }
 
 // isName says whether a token can be a name.
 func isName(t token) bool { return t.kind == tokenQuoted || t.kind == tokenWord && !t.reserved }
@@ -209,7 +209,9 @@ func (p *parser) name(what string) Ident {
 	if !isName(p.tok) {
 		switch {
 		case p.tok.reserved:
-			p.failMsg(`%s can't be the reserved word %s unless it is quoted: "%s"`, what, p.tok.sym, strings.ToLower(p.tok.text))
+			p.expected(what)
+			note := fmt.Sprintf(` (as a name, the reserved word %s is quoted: "%s")`, p.tok.sym, strings.ToLower(p.tok.text))
+			p.failAt(p.tok.pos, p.tok.text, "", p.alternatives()+note)
 		case p.is("?") || p.is(":"):
 			p.failMsg("%s can't be a bind marker", what)
 		case p.tok.kind == tokenString:
@@ -278,8 +280,13 @@ func (p *parser) typeName() *TypeName {
 		return t
 	}
 	sym := p.tok.sym
-	n := p.qualified("a type")
-	t.Keyspace, t.Name = n.Keyspace, n.Name
+	if sym == "SET" && p.peek().sym == "<" { // a reserved word, and the only one that is a type
+		t.Name = "set"
+		p.next()
+	} else {
+		n := p.qualified("a type")
+		t.Keyspace, t.Name = n.Keyspace, n.Name
+	}
 	if !p.is("<") || t.Keyspace != "" {
 		return t
 	}

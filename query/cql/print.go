@@ -346,11 +346,11 @@ func (w *printer) typeName(t *TypeName) {
 	if t.Keyspace != "" {
 		w.WriteString(QuoteName(t.Keyspace) + ".")
 	}
-	w.WriteString(QuoteName(t.Name))
 	if len(t.Args) == 0 {
+		w.WriteString(QuoteName(t.Name))
 		return
 	}
-	w.WriteByte('<')
+	w.WriteString(t.Name + "<")
 	w.join(len(t.Args), func(i int) { w.typeName(t.Args[i]) })
 	if t.Dim > 0 {
 		w.WriteString(", " + strconv.Itoa(t.Dim))

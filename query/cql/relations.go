@@ -123,7 +123,7 @@ func (p *parser) between(r *Relation, op Operator) {
 // inList reads the right side of IN.
 func (p *parser) inList(r *Relation) {
 	switch {
-	case p.atMarker():
+	case p.at("?") || p.atMarker():
 		r.Value = p.marker()
 	case p.at("("):
 		r.Values = p.elements("(", ")", inValue)
