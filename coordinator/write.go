@@ -329,3 +329,13 @@ func (c *Coordinator) afterMove(until time.Time, attempt int, from rpc.Peer, epo
 		done(err)
 	})
 }
+
+// SendHint delivers one mutation's bytes to a replica that missed them. done gets the replica's own error.
+func (c *Coordinator) SendHint(to *vnodes.Node, mutation []byte, timeout time.Duration, done func(error)) {
+	view := c.Cluster.View()
+	m := &WriteMessage{Fence: Fence{Ring: view.Ring.Epoch(), Needs: view.Epoch, Clock: c.Clock.Now()}, Mutations: [][]byte{mutation}}
+	encode(m.encodeTo, func(body []byte) {
+		c.Transport.Send(&rpc.Call{To: c.Cluster.Peer(to), Verb: rpc.VerbWrite, Body: body, Timeout: timeout,
+			Done: func(_ []byte, err error) { done(err) }})
+	})
+}
