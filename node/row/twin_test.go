@@ -3,7 +3,9 @@ package row
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"sort"
 	"testing"
 
@@ -18,9 +20,9 @@ type facts struct {
 }
 
 type twinPlace struct {
-	column  ColumnID
-	counter bool
-	path    string
+	column ColumnID
+	kind   Kind // Live for Tombstone too
+	path   string
 }
 
 // twinContent is what is to be seen of facts.
@@ -34,73 +36,75 @@ func (f facts) content(alsoDeletedAt int64) twinContent {
 	for _, d := range f.deletions {
 		own = max(own, d)
 	}
-	deletion := max(own, alsoDeletedAt)
-	complexes := map[ColumnID]int64{}
-	for _, c := range f.cells {
-		if old, ok := complexes[c.Column]; c.Kind == ComplexTombstone && c.Timestamp > deletion && (!ok || old < c.Timestamp) {
-			complexes[c.Column] = c.Timestamp
-		}
-	}
-	covered := func(column ColumnID, timestamp int64) bool {
-		ct, ok := complexes[column]
-		return timestamp <= deletion || (ok && timestamp <= ct)
-	}
-	registers := map[twinPlace]Cell{}
-	counters := map[twinPlace]map[string]Shard{}
-	for _, c := range f.cells {
-		place := twinPlace{c.Column, c.Kind == Counter, string(c.Path)}
-		switch c.Kind {
-		case ComplexTombstone:
-		case Counter:
-			for i := range ShardCount(c.Value) {
-				s := ShardAt(c.Value, i)
-				if covered(c.Column, s.Clock) {
-					continue
-				}
-				if counters[place] == nil {
-					counters[place] = map[string]Shard{}
-				}
-				id := fmt.Sprintf("%x %016x", s.Host, s.Incarnation)
-				old, ok := counters[place][id]
-				if !ok || s.Clock > old.Clock || (s.Clock == old.Clock && s.Sum > old.Sum) {
-					counters[place][id] = s
-				}
-			}
-		default:
-			if covered(c.Column, c.Timestamp) {
-				continue
-			}
-			old, ok := registers[place]
-			if !ok || twinWins(c, old) {
-				registers[place] = c
-			}
-		}
-	}
+	covered := f.coverage(max(own, alsoDeletedAt))
 	content := twinContent{deletion: NoDeletion}
 	if own > alsoDeletedAt {
 		content.deletion = own
 	}
-	for column, timestamp := range complexes {
-		content.cells = append(content.cells, Cell{Column: column, Kind: ComplexTombstone, Timestamp: timestamp})
+	registers := map[twinPlace]Cell{}
+	for _, c := range f.cells {
+		place := twinPlace{c.Column, c.Kind, string(c.Path)}
+		if c.Kind == Tombstone {
+			place.kind = Live
+		}
+		if c.Kind == Counter || covered(c.Column, c.Timestamp, c.Kind == ComplexTombstone) {
+			continue
+		}
+		if old, ok := registers[place]; !ok || twinWins(c, old) {
+			registers[place] = c
+		}
 	}
 	for _, c := range registers {
 		content.cells = append(content.cells, c)
 	}
-	for place, shards := range counters {
-		var ids []string
-		for id := range shards {
-			ids = append(ids, id)
+	content.cells = append(content.cells, f.counters(covered)...)
+	sort.Slice(content.cells, func(i, j int) bool { return twinKey(content.cells[i]) < twinKey(content.cells[j]) })
+	return content
+}
+
+// coverage says what deletions remove: everything at or below the row's; of a column also what is at or below its newest complex
+// tombstone, but for complex tombstones.
+func (f facts) coverage(deletion int64) func(column ColumnID, timestamp int64, complex bool) bool {
+	complexes := map[ColumnID]int64{}
+	for _, c := range f.cells {
+		if old, ok := complexes[c.Column]; c.Kind == ComplexTombstone && (!ok || old < c.Timestamp) {
+			complexes[c.Column] = c.Timestamp
 		}
-		sort.Strings(ids)
+	}
+	return func(column ColumnID, timestamp int64, complex bool) bool {
+		newest, ok := complexes[column]
+		return timestamp <= deletion || (ok && !complex && timestamp <= newest)
+	}
+}
+
+// counters merges the shards that are left, by the names of their shards.
+func (f facts) counters(covered func(ColumnID, int64, bool) bool) (cells []Cell) {
+	counters := map[twinPlace]map[string]Shard{}
+	for _, c := range f.cells {
+		for i := 0; c.Kind == Counter && i < ShardCount(c.Value); i++ {
+			s := ShardAt(c.Value, i)
+			if covered(c.Column, s.Clock, false) {
+				continue
+			}
+			place, id := twinPlace{c.Column, Counter, string(c.Path)}, fmt.Sprintf("%x %016x", s.Host, s.Incarnation)
+			if counters[place] == nil {
+				counters[place] = map[string]Shard{}
+			}
+			old, ok := counters[place][id]
+			if !ok || s.Clock > old.Clock || (s.Clock == old.Clock && s.Sum > old.Sum) {
+				counters[place][id] = s
+			}
+		}
+	}
+	for place, shards := range counters {
 		c := Cell{Column: place.column, Kind: Counter, Path: []byte(place.path), Timestamp: math.MinInt64}
-		for _, id := range ids {
+		for _, id := range slices.Sorted(maps.Keys(shards)) {
 			c.Value = AppendShard(c.Value, shards[id])
 			c.Timestamp = max(c.Timestamp, shards[id].Clock)
 		}
-		content.cells = append(content.cells, c)
+		cells = append(cells, c)
 	}
-	sort.Slice(content.cells, func(i, j int) bool { return twinKey(content.cells[i]) < twinKey(content.cells[j]) })
-	return content
+	return cells
 }
 
 func twinKey(c Cell) string {
