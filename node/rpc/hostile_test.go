@@ -126,10 +126,13 @@ func TestConnectionLimits(t *testing.T) {
 
 // A peer that sends requests and never reads the responses loses its connection, not our memory.
 func TestPeerThatDoesNotRead(t *testing.T) {
-	b := newTCP(t, Options{Identity: identity(2, 9), QueueBytes: 1 << 20})
+	b := newTCP(t, Options{Identity: identity(2, 9), QueueBytes: 1 << 20, Silence: time.Hour})
 	b.Handle(VerbStream, func(in *Inbound) { in.Reply(make([]byte, 4<<20), nil) })
 	b.Serve()
 	nc := dialRaw(t, b)
+	if err := nc.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := nc.Write(greeting()); err != nil {
 		t.Fatal(err)
 	}

@@ -126,7 +126,13 @@ func TestOneWayCutAndPartition(t *testing.T) {
 }
 
 func TestCrashAndRestart(t *testing.T) {
-	cluster(t, Options{}, 2, func(net *Network, nodes []*Node) {
+	ghost := "from the dead"
+	o := Options{Observe: func(d Delivery) {
+		if d.Size == len(ghost) {
+			t.Errorf("a dead node's answer was sent: %+v", d)
+		}
+	}}
+	cluster(t, o, 2, func(net *Network, nodes []*Node) {
 		done := make(chan error, 2)
 		hold := func(from *Node, to rpc.Peer) {
 			from.Send(&rpc.Call{To: to, Verb: rpc.VerbRead, Timeout: time.Hour, Done: func(_ []byte, err error) { done <- err }})
@@ -144,7 +150,7 @@ func TestCrashAndRestart(t *testing.T) {
 		}
 		nodes[2] = net.Node(addr(2), identity(2))
 		serve(nodes[2])
-		old.Reply([]byte("from the dead"), nil)
+		old.Reply([]byte(ghost), nil)
 		if b, err := call(nodes[1], peer(2), rpc.VerbPing, "back", time.Hour); b != "back" || err != nil {
 			t.Fatal(err)
 		}
