@@ -1,8 +1,14 @@
-// Package consistency is quorum arithmetic: how many answers a level needs, from where, and whether they came. It is pure. It may import
-// vnodes. Start reading at Tracker.
+// Package consistency is quorum arithmetic: how many answers a level needs, from where, and whether they came. It is pure. It
+// may import vnodes. Start reading at Tracker.
 package consistency
 
-import "nodedb/vnodes"
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"nodedb/vnodes"
+)
 
 // Level is a consistency level, numbered as in the CQL binary protocol.
 type Level uint16
@@ -21,43 +27,68 @@ const (
 	LocalOne
 )
 
+// Errors.
+var (
+	// ErrUnknownLevel says that a name or number is no consistency level.
+	ErrUnknownLevel = errors.New("unknown consistency level")
+	// ErrLevelRefused says that a level has no meaning for this kind of request.
+	ErrLevelRefused = errors.New("consistency level not supported here")
+)
+
+var names = [...]string{
+	"ANY", "ONE", "TWO", "THREE", "QUORUM", "ALL", "LOCAL_QUORUM", "EACH_QUORUM", "SERIAL", "LOCAL_SERIAL", "LOCAL_ONE",
+}
+
 // ParseLevel reads a name, in any case.
-func ParseLevel(s string) (Level, error) { panic("contract") }
+func ParseLevel(s string) (Level, error) {
+	for i, name := range names {
+		if strings.EqualFold(s, name) {
+			return Level(i), nil
+		}
+	}
+	return 0, fmt.Errorf("%w %q: want one of %s", ErrUnknownLevel, s, strings.Join(names[:], ", "))
+}
 
 // String is the name in capitals.
-func (l Level) String() string { panic("contract") }
-
-// Tracker counts answers of one request until its level is met, or can't be any more. During a range move the level is met on old and on new owners,
-// counted separately. Not safe for concurrent use.
-type Tracker struct{}
-
-// NewWrite tracks a write to all of r.Write(). alive says who may be sent to. Hints count only for ANY.
-func NewWrite(l Level, r *vnodes.Replicas, rep vnodes.Replication, localDC string) (*Tracker, error) {
-	panic("contract")
+func (l Level) String() string {
+	if int(l) < len(names) {
+		return names[l]
+	}
+	return fmt.Sprintf("UNKNOWN(%d)", uint16(l))
 }
 
-// NewRead tracks a read from r.Read().
-func NewRead(l Level, r *vnodes.Replicas, rep vnodes.Replication, localDC string) (*Tracker, error) {
-	panic("contract")
+// Local reports whether only the local DC's answers count.
+func (l Level) Local() bool { return l == LocalOne || l == LocalQuorum || l == LocalSerial }
+
+// IsSerial reports whether the level is one of lightweight transactions.
+func (l Level) IsSerial() bool { return l == Serial || l == LocalSerial }
+
+// required gives how many of side's owners must answer; dc is the DC they are counted in, "" for all.
+//
+// The replication's own numbers count, not how many owners there happen to be: were a quorum of 3 replicas on a cluster of one
+// node 1, a second and a third node would make quorums that don't overlap with it.
+func (l Level) required(side []*vnodes.Node, rep vnodes.Replication, dc string) int {
+	factor := rep.Factor
+	switch {
+	case rep.Everywhere:
+		factor = len(side)
+	case len(rep.Datacenters) > 0 && dc != "":
+		factor = rep.Datacenters[dc]
+	case len(rep.Datacenters) > 0:
+		factor = 0
+		for _, n := range rep.Datacenters {
+			factor += n
+		}
+	}
+	switch l {
+	case Any, One, LocalOne:
+		return 1
+	case Two:
+		return 2
+	case Three:
+		return 3
+	case All:
+		return max(1, factor)
+	}
+	return factor/2 + 1
 }
-
-// Available reports whether the live replicas can meet the level; if not, how many are required and alive (for the Unavailable error).
-func (t *Tracker) Available(alive func(vnodes.HostID) bool) (required, live int, ok bool) {
-	panic("contract")
-}
-
-// Eligible reports whether an answer of id counts for the level (LOCAL_* levels count only the local DC's).
-func (t *Tracker) Eligible(id vnodes.HostID) bool { panic("contract") }
-
-// Ack counts an answer; a second one of the same node, or one of a stranger, counts nothing.
-func (t *Tracker) Ack(id vnodes.HostID) { panic("contract") }
-
-// Fail counts a failure: id will not answer.
-func (t *Tracker) Fail(id vnodes.HostID) { panic("contract") }
-
-// Met reports whether the level is met. Hopeless: too many failed for it to be met ever.
-func (t *Tracker) Met() bool      { panic("contract") }
-func (t *Tracker) Hopeless() bool { panic("contract") }
-
-// Counts gives what a timeout error says: answers received, failures, answers required.
-func (t *Tracker) Counts() (received, failed, required int) { panic("contract") }
