@@ -109,13 +109,14 @@ func dialError(addr string, o ClientOptions, err error) error {
 // handshakeError says why a connection that was made is of no use.
 func handshakeError(ctx context.Context, addr string, o ClientOptions, err error) error {
 	var answered *Error
+	var timeout net.Error
 	switch {
 	case errors.As(err, &answered):
 		return fmt.Errorf("connect to %s: %s: %w", addr, answered.Code, err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		return fmt.Errorf("connect to %s: the server closed the connection during the handshake; does it want TLS? (%w)", addr, err)
-	case ctx.Err() != nil:
-		return fmt.Errorf("connect to %s: no answer to the handshake within %v: %w", addr, o.ConnectTimeout, context.Cause(ctx))
+	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("connect to %s: no answer to the handshake within %v: is it a CQL port? (%w)", addr, o.ConnectTimeout, err)
 	}
 	return dialError(addr, o, err)
 }
