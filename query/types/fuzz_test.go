@@ -50,6 +50,7 @@ func FuzzValue(f *testing.F) {
 
 // FuzzKey reads hostile bytes as a key: what is accepted is a valid value whose encoding is those bytes or orders the same.
 func FuzzKey(f *testing.F) {
+	f.Add(uint8(3), []byte{0x20, 0x80, 0x00, 0x01}, false) // an ascii byte over 0x7f was once accepted
 	for i, typ := range fuzzTypes {
 		f.Add(uint8(i), []byte{0x20, 0xC0, 0x80, 0, 0, 1, 13, 0}, false)
 		f.Add(uint8(i), []byte{0x20, 0x20, 0x80, 0, 0, 1, 1, 0x20, 1, 1, 1}, false)

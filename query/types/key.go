@@ -216,7 +216,7 @@ func (t *Type) DecodeKey(key []byte, desc bool) (value, rest []byte, err error) 
 func (t *Type) DecodeKeyInto(arena, key []byte, desc bool) (value, grown, rest []byte, err error) {
 	if t.Kind == Varchar || t.Kind == Ascii || t.Kind == Blob || t.Kind == Inet {
 		if value, rest, ok := aliasKey(key, desc); ok {
-			return value, arena, rest, nil
+			return value, arena, rest, t.Validate(value)
 		}
 	}
 	r := keyReader{t: t, rest: key}
