@@ -42,6 +42,8 @@ func TestDataDriven(t *testing.T) {
 				})
 			case "split":
 				return showScript(Split(d.Input))
+			case "commands":
+				return showCommands(d.Input)
 			}
 			t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
 			return ""
@@ -66,6 +68,25 @@ func showScript(s Script) string {
 		fmt.Fprintf(&b, "open %s: %d:%d %q\n", s.Open, s.Rest.Pos.Line, s.Rest.Pos.Column, s.Rest.Text)
 	}
 	return b.String()
+}
+
+// showCommands cuts a script as a shell does that knows some commands.
+func showCommands(script string) string {
+	var b strings.Builder
+	sp := NewSplitter(script)
+	for {
+		word := sp.Word()
+		var p Piece
+		switch {
+		case word == "":
+			return b.String()
+		case strings.HasPrefix(word, `\`), strings.Contains("help source exit", word):
+			p = sp.Line()
+		default:
+			p, _ = sp.Statement()
+		}
+		fmt.Fprintf(&b, "%d:%d %s: %q\n", p.Pos.Line, p.Pos.Column, word, p.Text)
+	}
 }
 
 // stable checks that the printed statement parses to the same tree, with markers numbered by their place.

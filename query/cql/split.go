@@ -22,55 +22,98 @@ type Script struct {
 // text that is no CQL ends up in some statement, for Parse to complain about.
 func Split(script string) Script {
 	var s Script
-	l := newLexer(script)
-	var first, last token // of the statement at hand; first.kind is tokenEnd when there is none yet
-	var before string     // the token before, to see APPLY BATCH
-	batch := false
+	sp := NewSplitter(script)
 	for {
-		t := l.next()
-		if t.kind == tokenEnd || l.truncated {
-			s.finish(script, first, last, t, batch)
+		p, open := sp.Statement()
+		if p.Text == "" || open != "" {
+			s.Rest, s.Open = p, open
 			return s
 		}
-		if first.kind == tokenEnd {
-			if t.sym == ";" {
-				continue
-			}
-			first, batch = t, t.sym == "BEGIN"
+		s.Statements = append(s.Statements, p)
+	}
+}
+
+// Splitter cuts a script piece by piece, for those who must look at what comes next.
+type Splitter struct{ lex lexer }
+
+// NewSplitter starts at the script's beginning.
+func NewSplitter(script string) *Splitter { return &Splitter{newLexer(script)} }
+
+// skip moves over blanks, comments and semicolons to a statement's first token; it gives that token without moving over it.
+func (s *Splitter) skip() token {
+	for {
+		after := s.lex
+		t := after.next()
+		if t.sym != ";" {
+			s.lex.truncated = false
+			return t
 		}
-		if t.sym == ";" && !batch {
-			s.Statements = append(s.Statements, piece(script, first, last))
-			first = token{}
-			continue
+		s.lex = after
+	}
+}
+
+// Word is the first word of the next statement, as written: for a shell that has commands of its own. "" at the end.
+func (s *Splitter) Word() string {
+	t := s.skip()
+	if t.kind == tokenEnd {
+		return ""
+	}
+	if t.text != `\` {
+		return t.text
+	}
+	rest := s.lex.src[t.pos.Offset:]
+	if n := strings.IndexAny(rest, " \t\r\n;"); n >= 0 {
+		rest = rest[:n]
+	}
+	return rest
+}
+
+// Statement cuts the next statement off. A zero Piece is the end. open is "" if the statement ended with a semicolon, else as in Script.
+func (s *Splitter) Statement() (p Piece, open string) {
+	first := s.skip()
+	last, before := first, ""
+	batch := first.sym == "BEGIN"
+	for {
+		t := s.lex.next()
+		switch {
+		case s.lex.truncated:
+			return s.piece(first, t), openKind(t.text)
+		case t.kind == tokenEnd && first.kind == tokenEnd:
+			return Piece{}, ""
+		case t.kind == tokenEnd && batch:
+			return s.piece(first, last), "batch"
+		case t.kind == tokenEnd:
+			return s.piece(first, last), "statement"
+		case t.sym == ";" && !batch:
+			return s.piece(first, last), ""
 		}
 		batch = batch && (before != "APPLY" || t.sym != "BATCH")
 		before, last = t.sym, t
 	}
 }
 
-func piece(script string, first, last token) Piece {
-	return Piece{Text: script[first.pos.Offset : last.pos.Offset+len(last.text)], Pos: first.pos}
+// Line cuts off what is left of the next statement's first line, up to a semicolon: a command of the shell. Strings may go over several lines.
+func (s *Splitter) Line() Piece {
+	first := s.skip()
+	if first.kind == tokenEnd {
+		return Piece{}
+	}
+	last := first
+	for {
+		after := s.lex
+		t := after.next()
+		if t.kind == tokenEnd || t.sym == ";" || t.pos.Line != last.pos.Line+strings.Count(last.text, "\n") {
+			return s.piece(first, last)
+		}
+		s.lex, last = after, t
+		if after.truncated {
+			return s.piece(first, last)
+		}
+	}
 }
 
-// finish fills in Rest and Open; t is the end, or what has no end.
-func (s *Script) finish(script string, first, last, t token, batch bool) {
-	if t.kind == tokenBad {
-		s.Open = openKind(t.text)
-		if first.kind == tokenEnd {
-			first = t
-		}
-		last = t
-	}
-	switch {
-	case first.kind == tokenEnd:
-		return
-	case s.Open != "":
-	case batch:
-		s.Open = "batch"
-	default:
-		s.Open = "statement"
-	}
-	s.Rest = piece(script, first, last)
+func (s *Splitter) piece(first, last token) Piece {
+	return Piece{Text: s.lex.src[first.pos.Offset : last.pos.Offset+len(last.text)], Pos: first.pos}
 }
 
 // openKind says what an unterminated token is.
