@@ -2,16 +2,25 @@
 // transactions. No I/O, no clock, no randomness: ballots come from the caller. It may import vnodes. Start reading at Acceptor.
 package paxos
 
-import "nodedb/vnodes"
+import (
+	"bytes"
 
-// Ballot orders proposals: by Time, then by proposer. The zero Ballot is smaller than all others.
+	"nodedb/vnodes"
+)
+
+// Ballot orders proposals: by Time, then by proposer. The zero Ballot is smaller than all others and is never promised.
 type Ballot struct {
 	Time uint64
 	Node vnodes.HostID
 }
 
 // Less orders ballots.
-func (b Ballot) Less(o Ballot) bool { panic("contract") }
+func (b Ballot) Less(o Ballot) bool {
+	if b.Time != o.Time {
+		return b.Time < o.Time
+	}
+	return bytes.Compare(b.Node[:], o.Node[:]) < 0
+}
 
 // Accepted is a value with the ballot under which it was accepted.
 type Accepted struct {
@@ -20,54 +29,45 @@ type Accepted struct {
 }
 
 // Acceptor is the durable state of one instance at one node. Store Append's bytes, synced, before the answer leaves.
+//
+// Safety rests on three invariants (Lamport, "Paxos Made Simple", section 2.2):
+//
+//	P1  Promised never falls, and nothing is accepted under a ballot below it.
+//	P2  A ballot is promised once. A proposer whose clock went back may use a ballot again; it gets no second majority for
+//	    it, so that under one ballot one value is proposed. (That is stricter than the paper, which asks for unique ballots.)
+//	P3  Accepted is what was accepted last, which is what was accepted under the highest ballot.
 type Acceptor struct {
 	Promised Ballot
 	Accepted *Accepted
 }
 
-// Prepare promises b, or refuses because of a higher promise; changed says whether the state must be stored.
-func (a *Acceptor) Prepare(b Ballot) (p Promise, changed bool) { panic("contract") }
-
-// Accept takes a value under b unless a higher ballot was promised.
-func (a *Acceptor) Accept(b Ballot, value []byte) (ok bool, promised Ballot, changed bool) {
-	panic("contract")
-}
-
-// Append writes the acceptor's state (versioned); DecodeAcceptor reads it.
-func (a *Acceptor) Append(dst []byte) []byte     { panic("contract") }
-func DecodeAcceptor(b []byte) (*Acceptor, error) { panic("contract") }
-
 // Promise answers a prepare.
 type Promise struct {
 	OK       bool
-	Promised Ballot    // the higher one, when refused
+	Promised Ballot    // the one that stands in the way, when refused
 	Accepted *Accepted // what was accepted before
 }
 
-// Round is a proposer's round over a fixed list of voters.
-type Round struct{}
+// Prepare promises b, or refuses because as high a ballot was promised before; changed says whether the state must be stored.
+// A prepare that arrives twice is refused the second time (P2); the proposer goes by the first answer it gets.
+func (a *Acceptor) Prepare(b Ballot) (p Promise, changed bool) {
+	if !a.Promised.Less(b) {
+		return Promise{Promised: a.Promised, Accepted: a.Accepted}, false
+	}
+	a.Promised = b
+	return Promise{OK: true, Promised: b, Accepted: a.Accepted}, true
+}
 
-// Phase of a round.
-type Phase uint8
-
-const (
-	Preparing Phase = iota
-	Accepting
-	Decided
-	Refused // a higher ballot was seen: Highest() says which; start again above it
-	Failed  // a majority can't be reached any more
-)
-
-// NewRound begins a round that would propose value unless it must finish somebody else's.
-func NewRound(b Ballot, voters []vnodes.HostID, value []byte) *Round { panic("contract") }
-
-// OnPromise, OnAccepted and OnUnreachable take answers in any order, duplicates included, and give the phase after them.
-func (r *Round) OnPromise(from vnodes.HostID, p Promise) Phase                 { panic("contract") }
-func (r *Round) OnAccepted(from vnodes.HostID, ok bool, promised Ballot) Phase { panic("contract") }
-func (r *Round) OnUnreachable(from vnodes.HostID) Phase                        { panic("contract") }
-
-// Phase is where the round stands. Value is what is (or must be) proposed; Mine says whether it is the caller's.
-func (r *Round) Phase() Phase    { panic("contract") }
-func (r *Round) Value() []byte   { panic("contract") }
-func (r *Round) Mine() bool      { panic("contract") }
-func (r *Round) Highest() Ballot { panic("contract") }
+// Accept takes a value under b unless a higher ballot was promised. It keeps value. The same accept again is granted again.
+func (a *Acceptor) Accept(b Ballot, value []byte) (ok bool, promised Ballot, changed bool) {
+	if b.Less(a.Promised) || b == (Ballot{}) {
+		return false, a.Promised, false
+	}
+	if a.Accepted != nil && a.Accepted.Ballot == b {
+		// Another value under one ballot can't come from a correct proposer (P2): never change one's word.
+		return bytes.Equal(a.Accepted.Value, value), a.Promised, false
+	}
+	a.Promised = b
+	a.Accepted = &Accepted{Ballot: b, Value: value}
+	return true, b, true
+}
