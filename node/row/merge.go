@@ -245,6 +245,12 @@ func Shadow(dst []byte, v View, timestamp int64) []byte {
 	return appendRow(dst, deletion, m.from)
 }
 
+// CoveredBy reports whether a deletion at timestamp may remove anything of v: whether Shadow would do more than copy.
+func (v View) CoveredBy(timestamp int64) bool {
+	x := v.Index()
+	return x.touched(timestamp)
+}
+
 // touched reports whether a deletion at timestamp covers anything of the row.
 func (x *Index) touched(timestamp int64) bool {
 	if timestamp == NoDeletion || (x.deletion != NoDeletion && timestamp < x.deletion) {

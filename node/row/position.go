@@ -9,7 +9,7 @@ type Position struct {
 	Clustering []byte // nil: before the partition's first row (its header not read yet)
 	// Inclusive says that the row at Clustering itself is still to come. (Without it: strictly after.)
 	Inclusive bool
-	// Done says that the whole partition was read: go on with the next one.
+	// Done says that the whole partition was read: go on with the next one. With an empty Key: all partitions of Token were read.
 	Done bool
 }
 
