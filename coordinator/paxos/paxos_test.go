@@ -164,7 +164,11 @@ func TestRoundCountsVotersOnce(t *testing.T) {
 	if r.OnPromise(host(1), yes) != Preparing {
 		t.Error("one voter's promise counted twice, or a stranger's did")
 	}
+	r.OnPromise(host(1), Promise{Promised: Ballot{5, host(2)}}) // the answer to a repeated prepare
 	r.OnPromise(host(2), yes)
+	if r.Phase() != Accepting {
+		t.Error("a voter's second answer undid its promise")
+	}
 	r.OnAccepted(host(9), true, b)
 	r.OnAccepted(host(1), true, b)
 	if r.OnAccepted(host(1), true, b) != Accepting {
