@@ -352,3 +352,38 @@ func TestDigest(t *testing.T) {
 		t.Errorf("digest of hello is %s, want %s", got, want)
 	}
 }
+
+// Who lacks only a deletion is sent only that: its rows follow from it.
+func TestHeaderAloneRepairsCoveredRows(t *testing.T) {
+	header := (&row.Header{Deletion: 9}).Append(nil)
+	var w row.PageWriter
+	w.Reset(nil)
+	w.Partition(1, []byte("k"), header)
+	answer, err := Merge(1, [][]byte{w.Finish(nil), onePartition("a", "b")}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := answer.Repairs[1]; len(r) != 1 || len(r[0].Rows) != 0 || !bytes.Equal(r[0].Header, header) {
+		t.Errorf("repairs %+v, want the header alone", r)
+	}
+
+	// Half a row is covered: the merged row is what the replica has left of its own under the new header.
+	var b row.Builder
+	b.Add(row.Cell{Column: 1, Timestamp: 8})
+	b.Add(row.Cell{Column: 2, Timestamp: 10})
+	whole := b.Append(nil)
+	var covered, uncovered row.PageWriter
+	covered.Reset(nil)
+	covered.Partition(1, []byte("k"), header)
+	covered.Row([]byte("a"), row.Shadow(nil, whole, 9))
+	uncovered.Reset(nil)
+	uncovered.Partition(1, []byte("k"), nil)
+	uncovered.Row([]byte("a"), whole)
+	answer, err = Merge(1, [][]byte{covered.Finish(nil), uncovered.Finish(nil)}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := answer.Repairs[1]; len(r) != 1 || len(r[0].Rows) != 0 || len(answer.Repairs[0]) != 0 {
+		t.Errorf("repairs %+v, want the header alone for the second", answer.Repairs)
+	}
+}
