@@ -3,14 +3,18 @@
 package storage
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"nodedb/node/disk"
+	"nodedb/node/metrics"
 	"nodedb/node/row"
-	"nodedb/vnodes"
 )
 
 // Sentinel errors; operations wrap them with what they did.
@@ -35,9 +39,12 @@ const (
 	SyncPeriodic
 )
 
+// DefaultSyncPeriod is Cassandra's commitlog_sync_period.
+const DefaultSyncPeriod = 10 * time.Second
+
 // Options of Open.
 type Options struct {
-	FS         disk.FS
+	FS         disk.FS // disk.Real() by default
 	Dir        string
 	Sync       SyncMode
 	SyncPeriod time.Duration // default 10 s, as Cassandra's commitlog_sync_period
@@ -45,100 +52,211 @@ type Options struct {
 	Logger     *slog.Logger
 	// Fatal is called once, from any goroutine, when the engine can't go on (corruption, failed fsync): the process must stop. It names the file.
 	Fatal func(error)
+
+	Metrics *metrics.Registry // nil: metrics are shown nowhere
+	// DiskFloor is the free space in bytes below which writes are refused; 0: 256 MiB, at most a twentieth of the disk.
+	DiskFloor uint64
 }
 
-// Engine is one node's store.
-type Engine struct{}
+// Engine is one node's store. Safe for concurrent use.
+//
+// Invariants:
+//  1. done(nil) is called only after the write is visible and, in SyncBatch, after a sync that covers it succeeded.
+//  2. A write reads nothing: rows and headers are merge operands, and the merger makes rows of them when somebody reads or compacts.
+//     Only a hot key is read, once in hotWrites writes, to shorten its chain (hot.go).
+//  3. Whoever rewrites content under a key (hot.go's collapse, DeleteRange) holds the key's stripe exclusively from its read until its write is
+//     visible; plain writers hold it shared until theirs is.
+//  4. After the first failed sync or vital write nothing reaches the disk any more and nothing is acknowledged (guardfs.go).
+//
+// A write takes this way: admit (tables, limits, space) -> one Pebble batch -> stripes shared -> ApplyNoSyncWait, visible -> stripes free -> the
+// sync queue, bounded by maxInFlight -> the one sync waiter, in commit order -> done.
+//
+// Rejected: a goroutine per write that waits for its sync (2 to 3 times the CPU), batching by timer (the group commit of Pebble's log
+// writer batches by itself while a sync is under way), and Sets after a read (a read before each write).
+type Engine struct {
+	db     *pebble.DB
+	dir    string
+	logger *slog.Logger
+	fatal  func(error)
+	mode   SyncMode
+	lock   *pebble.Lock
+	cache  *pebble.Cache
+
+	failed  atomic.Pointer[error] // why nothing goes on; set once
+	closing atomic.Bool
+	active  atomic.Int64  // callers inside, plus writes not done yet, plus one for the engine itself
+	drained chan struct{} // closed when active reaches 0
+
+	tables   atomic.Pointer[tableSet]
+	hot      hotKeys
+	space    spaceGuard
+	counts   counters
+	syncing  chan pendingSync // writes that are visible, in commit order
+	unsynced atomic.Bool      // SyncPeriodic: something was written since the last sync
+
+	drop       chan struct{} // asks the dropper to look, capacity 1
+	stop       chan struct{} // ends the background goroutines
+	background sync.WaitGroup
+
+	mu struct {
+		sync.Mutex
+		snapshots map[*Snapshot]struct{}
+		headers   map[row.StorageID]bool // which tables have a header entry in the engine's own space
+	}
+}
 
 // Open opens or creates the store and locks the directory.
-func Open(o Options) (*Engine, error) { panic("contract") }
+func Open(o Options) (*Engine, error) {
+	o = o.withDefaults()
+	e := &Engine{
+		dir: o.Dir, logger: o.Logger, fatal: o.Fatal, mode: o.Sync,
+		drained: make(chan struct{}),
+		syncing: make(chan pendingSync, maxInFlight),
+		drop:    make(chan struct{}, 1),
+		stop:    make(chan struct{}),
+	}
+	e.active.Store(1)
+	e.tables.Store(&tableSet{})
+	e.counts.register(o.Metrics)
+	e.mu.snapshots = make(map[*Snapshot]struct{})
+	if err := e.open(&o); err != nil {
+		return nil, err
+	}
+	e.space.start(e, &o)
+	e.background.Go(e.waitForSyncs)
+	e.background.Go(e.dropTables)
+	if o.Sync == SyncPeriodic {
+		e.background.Go(func() { e.syncPeriodically(o.SyncPeriod) })
+	}
+	return e, nil
+}
+
+// open prepares the directory and opens Pebble in it.
+func (e *Engine) open(o *Options) (err error) {
+	fs := &guardFS{FS: o.FS, e: e}
+	if err := prepareDir(fs, o.Dir); err != nil {
+		return err
+	}
+	if e.lock, err = pebble.LockDirectory(o.Dir, fs); err != nil {
+		return fmt.Errorf("%w: %s: %w; stop the other process or choose another --data", ErrLocked, o.Dir, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.lock.Close())
+		}
+	}()
+	if err = checkFormat(fs, o.Dir); err != nil {
+		return err
+	}
+	e.cache = pebble.NewCache(o.CacheBytes)
+	defer e.cache.Unref()
+	if e.db, err = pebble.Open(o.Dir, e.pebbleOptions(o, fs)); err != nil {
+		if f := e.failed.Load(); f != nil {
+			return fmt.Errorf("storage: open %s: %w", o.Dir, *f)
+		}
+		return e.openError(err)
+	}
+	if err = e.loadHeaderFlags(); err != nil {
+		return errors.Join(err, e.db.Close())
+	}
+	return nil
+}
+
+// openError says what is wrong with the directory.
+func (e *Engine) openError(err error) error {
+	if pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%w: open %s: %w; the files can't be trusted: replace this node, or restore its directory", ErrCorrupt, e.dir, err)
+	}
+	return fmt.Errorf("storage: open %s: %w", e.dir, err)
+}
 
 // Close syncs and closes. Outstanding Apply calls complete first.
-func (e *Engine) Close() error { panic("contract") }
-
-// TableKind says how a storage id is kept.
-type TableKind uint8
-
-const (
-	// OnDisk is the default.
-	OnDisk TableKind = iota
-	// InMemory keeps rows in a btree: empty after a restart.
-	InMemory
-)
-
-// SetTables tells the engine all storage ids that exist now, and their kinds. Writes to others fail with ErrDropped; data of
-// storage ids that are absent and at or below highest is deleted in the background; ids above highest are not known yet (ErrDropped as well).
-func (e *Engine) SetTables(tables map[row.StorageID]TableKind, highest row.StorageID) error {
-	panic("contract")
+func (e *Engine) Close() error {
+	if e.closing.Swap(true) {
+		return ErrClosed
+	}
+	e.leave()
+	<-e.drained
+	close(e.syncing)
+	close(e.stop)
+	e.background.Wait()
+	e.mu.Lock()
+	open := e.mu.snapshots
+	e.mu.snapshots = nil
+	e.mu.Unlock()
+	var errs []error
+	for s := range open {
+		errs = append(errs, s.snap.Close())
+	}
+	if e.failed.Load() == nil {
+		errs = append(errs, e.db.LogData(nil, pebble.Sync))
+	}
+	errs = append(errs, e.db.Close(), e.lock.Close())
+	if f := e.failed.Load(); f != nil {
+		return *f
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("storage: close %s: %w", e.dir, err)
+	}
+	return nil
 }
 
-// Apply writes mutations blindly as one atomic batch and calls done once, when they are visible and as durable as the mode promises. It
-// may call done before it returns or from another goroutine; done must not block. It copies what it keeps.
-func (e *Engine) Apply(ms []row.Mutation, done func(error)) { panic("contract") }
-
-// Slice is a half-open interval [Start, End) of encoded clustering keys; a nil End is unbounded.
-type Slice struct{ Start, End []byte }
-
-// ReadSpec says what to read: one partition (Key set), or the partitions of a token range (Key nil), in token and key order.
-type ReadSpec struct {
-	Storage row.StorageID
-	Token   vnodes.Token // of Key
-	Key     []byte
-	Range   vnodes.Range // when Key is nil: (Start, End] without wrap; Start MinToken and End MaxToken is everything
-	Slices  []Slice      // ascending, disjoint; empty: all rows
-	NoRows  bool         // headers only, plus the first live row where there is no live static (DISTINCT)
-	Reverse bool         // rows in descending clustering order inside each partition (slices still given ascending)
-	After   *row.Position
-
-	Now           int64 // unix seconds: which cells are live, for the limits
-	RowLimit      int   // stop after so many live rows; 0: no limit. A partition with a live static and no live rows counts as one
-	PartitionRows int   // PER PARTITION LIMIT; 0: no limit
-	ByteLimit     int   // stop at a page of so many bytes (at least one row is given); 0: 1 MiB
-	WorkLimit     int   // stop after looking at so many entries, dead ones included; 0: 100,000. The page may be empty with a stop
+// enter keeps the engine open until leave. It gives why it can't.
+func (e *Engine) enter() error {
+	if f := e.failed.Load(); f != nil {
+		return *f
+	}
+	if e.closing.Load() {
+		return ErrClosed
+	}
+	for {
+		n := e.active.Load()
+		if n == 0 {
+			return ErrClosed
+		}
+		if e.active.CompareAndSwap(n, n+1) {
+			return nil
+		}
+	}
 }
 
-// Read appends one page of what spec asks for to buf[:0] and returns it (row.PageReader reads it). Fragments are merged, shadowed by
-// their header, canonical. ctx is looked at now and then.
-func (e *Engine) Read(ctx context.Context, spec *ReadSpec, buf []byte) ([]byte, error) {
-	panic("contract")
+// leave ends what enter began.
+func (e *Engine) leave() {
+	if e.active.Add(-1) == 0 {
+		close(e.drained)
+	}
 }
 
-// Snapshot pins a consistent state to stream from.
-type Snapshot struct{}
-
-// NewSnapshot pins the current state (tables on disk; memory tables are read live).
-func (e *Engine) NewSnapshot() *Snapshot { panic("contract") }
-
-// Read is Engine.Read at the snapshot.
-func (s *Snapshot) Read(ctx context.Context, spec *ReadSpec, buf []byte) ([]byte, error) {
-	panic("contract")
+// fail stops the engine for good; err names the file. The first caller's error counts.
+func (e *Engine) fail(err error) {
+	if !e.failed.CompareAndSwap(nil, &err) {
+		return
+	}
+	e.logger.Error("storage: the engine stops", "err", err, "dir", e.dir)
+	e.fatal(err)
 }
 
-// Close lets the snapshot go.
-func (s *Snapshot) Close() error { panic("contract") }
-
-// DeleteRange drops a token range of a table for good (a former owner's clean-up). Not a tombstone: it is not replicated.
-func (e *Engine) DeleteRange(id row.StorageID, r vnodes.Range) error { panic("contract") }
-
-// Size estimates the bytes on disk (or in memory) of a table's token range.
-func (e *Engine) Size(id row.StorageID, r vnodes.Range) (uint64, error) { panic("contract") }
-
-// DiskBytes is what the whole store takes on disk.
-func (e *Engine) DiskBytes() uint64 { panic("contract") }
-
-// Pair is an entry of the system key space.
-type Pair struct {
-	Key   string
-	Value []byte // nil deletes
+// readError turns an error of a read into what callers see; corruption stops the engine.
+func (e *Engine) readError(op string, err error) error {
+	if f := e.failed.Load(); f != nil {
+		return *f
+	}
+	if !isCorruption(err) {
+		return fmt.Errorf("storage: %s: %w", op, err)
+	}
+	err = fmt.Errorf("%w: %s: %s: %w", ErrCorrupt, op, corruptPath(err, e.dir), err)
+	e.fail(err)
+	return err
 }
 
-// GetSystem reads an entry of the system key space (metadata log, Paxos, identity); nil, nil when absent. The result is the caller's.
-func (e *Engine) GetSystem(key string) ([]byte, error) { panic("contract") }
+func isCorruption(err error) bool {
+	return pebble.IsCorruptionError(err) || errors.Is(err, row.ErrCorrupt)
+}
 
-// PutSystem writes entries atomically and returns when they are synced, whatever the mode.
-func (e *Engine) PutSystem(pairs ...Pair) error { panic("contract") }
-
-// ScanSystem calls f for the entries with a prefix, in key order, until it returns false.
-func (e *Engine) ScanSystem(prefix string, f func(key string, value []byte) bool) error {
-	panic("contract")
+// corruptPath names the file a corruption error is about, as far as it is known.
+func corruptPath(err error, dir string) string {
+	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+		return info.Path
+	}
+	return dir
 }

@@ -1,0 +1,248 @@
+package storage
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
+
+	"nodedb/node/row"
+)
+
+const (
+	// maxInFlight bounds the writes that are visible and wait for their sync. Apply waits when there are so many: back-pressure.
+	maxInFlight = 1024
+	// maxApplyBytes bounds one call of Apply: a batch beyond half a memtable is a flush of its own.
+	maxApplyBytes = memTableBytes / 2
+	// maxPooledOps bounds the scratch a write keeps for the next one.
+	maxPooledOps = 1024
+)
+
+// pendingSync is a write that is visible, not yet durable.
+type pendingSync struct {
+	batch *pebble.Batch
+	done  func(error)
+}
+
+// write is the scratch of one Apply.
+type write struct {
+	batch   *pebble.Batch // nil: nothing for the disk
+	tables  *tableSet
+	stripes stripeSet
+	prefix  []byte
+	hot     []hotKey
+	headers []*table // those whose first header this batch may carry
+	memory  bool     // some mutation is for a memory table
+}
+
+var writes = sync.Pool{New: func() any { return new(write) }}
+
+func (w *write) release() {
+	if cap(w.hot) <= maxPooledOps {
+		*w = write{prefix: w.prefix[:0], hot: w.hot[:0], headers: w.headers[:0]}
+		writes.Put(w)
+	}
+}
+
+// Apply writes mutations blindly as one atomic batch and calls done once, when they are visible and as durable as the mode promises. It
+// may call done before it returns or from another goroutine; done must not block, nor call Apply or Close. It copies what it keeps.
+//
+// Errors: ErrClosed, ErrFailStop, ErrCorrupt, ErrDiskFull, ErrDropped, ErrTooLarge. In all of them but ErrFailStop and ErrCorrupt nothing was written.
+// Apply waits while maxInFlight writes wait for their sync.
+func (e *Engine) Apply(ms []row.Mutation, done func(error)) {
+	if err := e.enter(); err != nil {
+		done(err)
+		return
+	}
+	w := writes.Get().(*write)
+	if err := e.prepare(w, ms); err != nil {
+		e.counts.refused.Add(1)
+		w.drop()
+		e.leave()
+		done(err)
+		return
+	}
+	e.commit(w, ms, done)
+}
+
+// drop gives up a write that was not committed.
+func (w *write) drop() {
+	if w.batch != nil {
+		_ = w.batch.Close() // of a batch that was never applied: cannot fail
+	}
+	w.release()
+}
+
+// prepare checks the mutations and encodes those for the disk into one batch.
+func (e *Engine) prepare(w *write, ms []row.Mutation) error {
+	if err := e.space.admit(); err != nil {
+		return err
+	}
+	w.tables = e.tables.Load()
+	if err := w.tables.admit(ms); err != nil {
+		return err
+	}
+	size := 0
+	for i := range ms {
+		if err := ms[i].CheckSize(); err != nil {
+			return fmt.Errorf("%w: %w", ErrTooLarge, err)
+		}
+		if size += ms[i].Size(); size > maxApplyBytes {
+			return fmt.Errorf("%w: batch of more than %d bytes; send smaller ones", ErrTooLarge, maxApplyBytes)
+		}
+		t := w.tables.kinds[ms[i].Storage]
+		if t.memory != nil {
+			w.memory = true
+			continue
+		}
+		if w.batch == nil {
+			w.batch = e.db.NewBatch()
+		}
+		e.encode(w, t, &ms[i])
+	}
+	e.space.wrote(size)
+	return nil
+}
+
+// encode adds a mutation's merge operands to the batch.
+func (e *Engine) encode(w *write, t *table, m *row.Mutation) {
+	w.prefix = appendPrefix(w.prefix[:0], m.Storage, m.Token, m.Key)
+	if len(m.Header) > 0 {
+		e.merge(w, markerHeader, nil, m.Header)
+		if !t.headersLogged.Load() {
+			t.headers.Store(true) // before the header is visible: readers look in the opposite order
+			_ = w.batch.Set(appendSystemKey(nil, spaceEngine, headersName(t.id)), nil, nil)
+			w.headers = append(w.headers, t)
+		}
+	}
+	for i := range m.Rows {
+		if len(m.Rows[i].Fragment) > 0 {
+			e.merge(w, markerRow, m.Rows[i].Clustering, m.Rows[i].Fragment)
+		}
+	}
+}
+
+// merge adds one operand, encoded straight into the batch.
+func (e *Engine) merge(w *write, marker byte, clustering, fragment []byte) {
+	op := w.batch.MergeDeferred(len(w.prefix)+1+len(clustering), len(fragment))
+	n := copy(op.Key, w.prefix)
+	op.Key[n] = marker
+	copy(op.Key[n+1:], clustering)
+	copy(op.Value, fragment)
+	_ = op.Finish() // fails only for indexed batches
+	hash := xxhash.Sum64(op.Key)
+	w.stripes.add(hash)
+	if e.hot.count(hash) {
+		w.hot = append(w.hot, hotKey{hash: hash, key: append([]byte(nil), op.Key...)})
+	}
+}
+
+// commit makes the write visible, in its order with whoever rewrites the same keys, and sees to done.
+func (e *Engine) commit(w *write, ms []row.Mutation, done func(error)) {
+	e.hot.lockShared(&w.stripes)
+	err := e.admitAgain(w, ms)
+	if err == nil && w.batch != nil {
+		err = e.applyBatch(w.batch)
+	}
+	e.hot.unlockShared(&w.stripes)
+	if err != nil {
+		w.drop()
+		e.leave()
+		done(e.verdict(err))
+		return
+	}
+	if w.memory {
+		w.tables.applyMemory(ms)
+	}
+	e.afterVisible(w)
+	if batch := w.batch; batch != nil && e.mode == SyncBatch {
+		w.release()
+		e.syncing <- pendingSync{batch: batch, done: done} // done, and leave, are the sync waiter's now
+		return
+	}
+	w.drop()
+	err = e.verdict(nil)
+	e.leave()
+	done(err)
+}
+
+// afterVisible does what may wait until the write is visible.
+func (e *Engine) afterVisible(w *write) {
+	e.counts.writes.Add(1)
+	if w.batch != nil {
+		e.unsynced.Store(true)
+	}
+	// Only now: a write that relies on the flag comes later in the log, so that no crash keeps it and loses the flag.
+	for _, t := range w.headers {
+		t.headersLogged.Store(true)
+	}
+	for i := range w.hot {
+		e.collapse(&w.hot[i])
+	}
+}
+
+// admitAgain repeats the check of the tables once the stripes are held: from here on a drop waits for this write and deletes it too.
+func (e *Engine) admitAgain(w *write, ms []row.Mutation) error {
+	now := e.tables.Load()
+	if now == w.tables {
+		return nil
+	}
+	w.tables = now
+	return now.admit(ms)
+}
+
+// applyBatch makes a batch visible. In SyncBatch its sync is under way then.
+func (e *Engine) applyBatch(b *pebble.Batch) error {
+	if e.mode == SyncPeriodic {
+		return e.db.Apply(b, pebble.NoSync)
+	}
+	return e.db.ApplyNoSyncWait(b, pebble.Sync)
+}
+
+// verdict is what done is told about a write that Pebble answered with err.
+func (e *Engine) verdict(err error) error {
+	if f := e.failed.Load(); f != nil {
+		return *f
+	}
+	if err != nil {
+		return fmt.Errorf("storage: write: %w", err)
+	}
+	return nil
+}
+
+// waitForSyncs is the one sync waiter. Pebble's log writer syncs while it waits, whatever arrived meanwhile in one go.
+func (e *Engine) waitForSyncs() {
+	for p := range e.syncing {
+		err := p.batch.SyncWait()
+		if f := e.failed.Load(); f != nil {
+			err = *f // guardFS told Pebble that all is well
+		}
+		if err != nil {
+			err = e.verdict(err)
+		} else {
+			err = p.batch.Close()
+		}
+		e.leave()
+		p.done(err)
+	}
+}
+
+// syncPeriodically bounds what a crash can lose in SyncPeriodic.
+func (e *Engine) syncPeriodically(period time.Duration) {
+	ticker := time.NewTicker(period)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-ticker.C:
+		}
+		if e.unsynced.Swap(false) && e.failed.Load() == nil {
+			if err := e.db.LogData(nil, pebble.Sync); err != nil {
+				e.fail(fmt.Errorf("%w: sync the log in %s: %w", ErrFailStop, e.dir, err))
+			}
+		}
+	}
+}

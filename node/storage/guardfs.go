@@ -1,0 +1,231 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"nodedb/node/fault"
+)
+
+// Fault points: an error from them is what the disk would have answered.
+var (
+	walWrite = fault.New("storage/wal-write")
+	walSync  = fault.New("storage/wal-sync")
+	fileSync = fault.New("storage/file-sync")
+)
+
+const (
+	// noSpaceWait is how long a WAL or manifest write waits for space between two tries.
+	noSpaceWait = 100 * time.Millisecond
+	// noSpaceTries bounds them (a minute); then the store stops.
+	noSpaceTries = 600
+)
+
+// guardFS stands between Pebble and the disk. The first failed sync, or failed write of a file Pebble can't do without, freezes it: the engine
+// fails, and from then on nothing reaches the disk any more. Pebble itself is told that all went well, because on v2.1.7 it
+// panics or deadlocks on WAL errors; the engine refuses everything, and acknowledges nothing, from before Pebble is told.
+//
+// Running out of space is different: Pebble retries flushes and compactions by itself, and WAL and manifest writes wait here.
+type guardFS struct {
+	vfs.FS
+	e *Engine
+}
+
+// frozen reports whether nothing may reach the disk any more.
+func (g *guardFS) frozen() bool { return g.e.failed.Load() != nil }
+
+// vital reports whether Pebble can't go on without this file's writes.
+func vital(g vfs.FS, name string) bool {
+	base := g.PathBase(name)
+	return strings.HasSuffix(base, ".log") || strings.HasPrefix(base, "MANIFEST-") || strings.HasPrefix(base, "marker.")
+}
+
+// isLog reports whether a file is a write-ahead log.
+func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
+
+func (g *guardFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, g.check("create", name, err)
+	}
+	return &guardFile{File: f, g: g, name: name, vital: vital(g.FS, name), log: isLog(name)}, nil
+}
+
+// check fails the engine for an error that Pebble must not see twice, and passes it on.
+func (g *guardFS) check(op, name string, err error) error {
+	if err != nil && vital(g.FS, name) && !errors.Is(err, os.ErrNotExist) && !isNoSpace(err) {
+		g.e.fail(fmt.Errorf("%w: %s %s: %w", ErrFailStop, op, name, err))
+	}
+	return err
+}
+
+func isNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// Create implements vfs.FS.
+func (g *guardFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if g.frozen() {
+		return blackHole{}, nil
+	}
+	f, err := g.FS.Create(name, c)
+	return g.wrap(f, name, err)
+}
+
+// OpenReadWrite implements vfs.FS.
+func (g *guardFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	if g.frozen() {
+		return blackHole{}, nil
+	}
+	f, err := g.FS.OpenReadWrite(name, c, o...)
+	return g.wrap(f, name, err)
+}
+
+// ReuseForWrite implements vfs.FS.
+func (g *guardFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if g.frozen() {
+		return blackHole{}, nil
+	}
+	f, err := g.FS.ReuseForWrite(oldname, newname, c)
+	return g.wrap(f, newname, err)
+}
+
+// OpenDir implements vfs.FS: a directory's sync counts like a file's.
+func (g *guardFS) OpenDir(name string) (vfs.File, error) {
+	f, err := g.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &guardFile{File: f, g: g, name: name}, nil
+}
+
+// Remove implements vfs.FS.
+func (g *guardFS) Remove(name string) error {
+	if g.frozen() {
+		return nil
+	}
+	return g.FS.Remove(name)
+}
+
+// RemoveAll implements vfs.FS.
+func (g *guardFS) RemoveAll(name string) error {
+	if g.frozen() {
+		return nil
+	}
+	return g.FS.RemoveAll(name)
+}
+
+// Rename implements vfs.FS.
+func (g *guardFS) Rename(oldname, newname string) error {
+	if g.frozen() {
+		return nil
+	}
+	return g.check("rename to", newname, g.FS.Rename(oldname, newname))
+}
+
+// Link implements vfs.FS.
+func (g *guardFS) Link(oldname, newname string) error {
+	if g.frozen() {
+		return nil
+	}
+	return g.FS.Link(oldname, newname)
+}
+
+// Unwrap implements vfs.FS.
+func (g *guardFS) Unwrap() vfs.FS { return g.FS }
+
+// guardFile is a file of a guardFS.
+type guardFile struct {
+	vfs.File
+	g     *guardFS
+	name  string
+	vital bool
+	log   bool
+}
+
+// Write implements vfs.File.
+func (f *guardFile) Write(p []byte) (n int, err error) {
+	if f.g.frozen() {
+		return len(p), nil
+	}
+	for try := 0; ; try++ {
+		var wrote int
+		wrote, err = f.write(p[n:])
+		n += wrote
+		if err == nil || (isNoSpace(err) && !f.vital) {
+			return n, err
+		}
+		if isNoSpace(err) && try < noSpaceTries {
+			f.g.e.space.ranOut()
+			time.Sleep(noSpaceWait)
+			continue
+		}
+		f.g.e.fail(fmt.Errorf("%w: write %s: %w", ErrFailStop, f.name, err))
+		return len(p), nil
+	}
+}
+
+func (f *guardFile) write(p []byte) (int, error) {
+	if f.log {
+		if err := walWrite.Hit(); err != nil {
+			return 0, err
+		}
+	}
+	return f.File.Write(p)
+}
+
+// sync answers for all kinds of sync.
+func (f *guardFile) sync(do func() error) error {
+	if f.g.frozen() {
+		return nil
+	}
+	point := fileSync
+	if f.log {
+		point = walSync
+	}
+	err := point.Hit()
+	if err == nil {
+		err = do()
+	}
+	if err != nil {
+		f.g.e.fail(fmt.Errorf("%w: sync %s: %w", ErrFailStop, f.name, err))
+	}
+	return nil
+}
+
+// Sync implements vfs.File.
+func (f *guardFile) Sync() error { return f.sync(f.File.Sync) }
+
+// SyncData implements vfs.File.
+func (f *guardFile) SyncData() error { return f.sync(f.File.SyncData) }
+
+// SyncTo implements vfs.File.
+func (f *guardFile) SyncTo(length int64) (full bool, err error) {
+	err = f.sync(func() (err error) {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}
+
+// blackHole is a file of a frozen file system.
+type blackHole struct{}
+
+func (blackHole) Close() error                            { return nil }
+func (blackHole) Read([]byte) (int, error)                { return 0, io.EOF }
+func (blackHole) ReadAt([]byte, int64) (int, error)       { return 0, io.EOF }
+func (blackHole) Write(p []byte) (int, error)             { return len(p), nil }
+func (blackHole) WriteAt(p []byte, _ int64) (int, error)  { return len(p), nil }
+func (blackHole) Preallocate(int64, int64) error          { return nil }
+func (blackHole) Stat() (vfs.FileInfo, error)             { return nil, os.ErrNotExist }
+func (blackHole) Sync() error                             { return nil }
+func (blackHole) SyncTo(int64) (fullSync bool, err error) { return false, nil }
+func (blackHole) SyncData() error                         { return nil }
+func (blackHole) Prefetch(int64, int64) error             { return nil }
+func (blackHole) Fd() uintptr                             { return vfs.InvalidFd }

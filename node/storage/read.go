@@ -1,0 +1,483 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"nodedb/node/row"
+	"nodedb/vnodes"
+)
+
+const (
+	defaultByteLimit = 1 << 20
+	defaultWorkLimit = 100_000
+	// contextEvery is how many entries are looked at between two looks at the context.
+	contextEvery = 256
+	// maxPooledReader bounds the scratch bytes a reader keeps for the next read.
+	maxPooledReader = 1 << 20
+)
+
+// Slice is a half-open interval [Start, End) of encoded clustering keys; a nil End is unbounded.
+type Slice struct{ Start, End []byte }
+
+// ReadSpec says what to read: one partition (Key set), or the partitions of a token range (Key nil), in token and key order.
+type ReadSpec struct {
+	Storage row.StorageID
+	Token   vnodes.Token // of Key
+	Key     []byte
+	Range   vnodes.Range // when Key is nil: (Start, End] without wrap; Start MinToken and End MaxToken is everything
+	Slices  []Slice      // ascending, disjoint; empty: all rows
+	NoRows  bool         // headers only, plus the first live row where there is no live static (DISTINCT)
+	Reverse bool         // rows in descending clustering order inside each partition (slices still given ascending)
+	After   *row.Position
+
+	Now           int64 // unix seconds: which cells are live, for the limits
+	RowLimit      int   // stop after so many live rows; 0: no limit. A partition with a live static and no live rows counts as one
+	PartitionRows int   // PER PARTITION LIMIT; 0: no limit
+	ByteLimit     int   // stop at a page of so many bytes (at least one row is given); 0: 1 MiB
+	WorkLimit     int   // stop after looking at so many entries, dead ones included; 0: 100,000. The page may be empty with a stop
+}
+
+// Read appends one page of what spec asks for to buf[:0] and returns it (row.PageReader reads it). Fragments are merged, shadowed by
+// their header, canonical. ctx is looked at now and then.
+//
+// Limits stop a page behind a row, or behind a partition, never between a partition's header and its first row, so each page gets ahead. A read of one
+// partition that reaches its end has no stop, whatever limit it met there. PartitionRows, and NoRows' one row, skip the rest of a
+// partition without a stop; they count from where the page begins. Dead rows on the way are in the page: a merge of replicas needs them.
+//
+// Errors: ErrClosed, ErrFailStop, ErrDropped, ErrCorrupt (the engine has stopped), ctx.Err().
+func (e *Engine) Read(ctx context.Context, spec *ReadSpec, buf []byte) ([]byte, error) {
+	return e.read(ctx, e.db, spec, buf)
+}
+
+// source is what tables on disk are read from: the store or a snapshot.
+type source interface {
+	NewIter(*pebble.IterOptions) (*pebble.Iterator, error)
+}
+
+func (e *Engine) read(ctx context.Context, from source, spec *ReadSpec, buf []byte) ([]byte, error) {
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	t, err := e.tables.Load().find(spec.Storage)
+	if err != nil {
+		return nil, fmt.Errorf("storage: read: %w", err)
+	}
+	r := readers.Get().(*reader)
+	defer r.release()
+	page, err := r.read(ctx, from, t, spec, buf)
+	e.counts.reads.Add(1)
+	e.counts.entries.Add(uint64(r.work))
+	if f := e.failed.Load(); f != nil {
+		return nil, *f // what was read may be from files that never were
+	}
+	if err == nil || (ctx.Err() != nil && errors.Is(err, ctx.Err())) {
+		return page, err
+	}
+	return nil, e.readError(fmt.Sprintf("read storage id %d", spec.Storage), err)
+}
+
+var readers = sync.Pool{New: func() any { return new(reader) }}
+
+// reader reads one page.
+type reader struct {
+	ctx  context.Context
+	spec *ReadSpec
+	cur  cursor
+	disk pebbleCursor
+	ok   bool // cur stands on an entry
+	w    row.PageWriter
+
+	// The limits, with defaults filled in.
+	byteLimit, workLimit, partitionLimit int
+	needLive                             bool
+
+	// Progress.
+	rows, work int
+	stop       row.Position
+	stopped    bool
+
+	// The partition.
+	prefix        []byte
+	token         vnodes.Token
+	partitionKey  []byte
+	headerBytes   []byte
+	header        row.Header
+	shadowing     bool // the header deletes something
+	staticLive    bool
+	partitionRows int
+	resumed       bool // the page begins inside this partition
+
+	// Where a page goes on inside its first partition: only rows in [from, to) of it are still to come; nil: no bound.
+	resumePrefix []byte
+	from, to     []byte
+
+	// Scratch.
+	lower, upper, seek, shadow []byte
+	fromBuf                    []byte
+}
+
+// release empties the reader but keeps its scratch.
+func (r *reader) release() {
+	if cap(r.headerBytes)+cap(r.shadow)+cap(r.partitionKey) > maxPooledReader {
+		return
+	}
+	*r = reader{
+		prefix: r.prefix[:0], partitionKey: r.partitionKey[:0], headerBytes: r.headerBytes[:0], resumePrefix: r.resumePrefix[:0],
+		lower: r.lower[:0], upper: r.upper[:0], seek: r.seek[:0], shadow: r.shadow[:0], fromBuf: r.fromBuf[:0],
+	}
+	readers.Put(r)
+}
+
+// read gives the page. The result of w aliases buf, not the reader.
+func (r *reader) read(ctx context.Context, from source, t *table, spec *ReadSpec, buf []byte) (page []byte, err error) {
+	r.ctx, r.spec = ctx, spec
+	r.w.Reset(buf)
+	r.setLimits()
+	if empty, err := r.setBounds(); empty || err != nil {
+		return r.w.Finish(nil), err
+	}
+	if err := r.open(from, t); err != nil {
+		return nil, err
+	}
+	if spec.Key != nil {
+		err = r.readPartition(t)
+	} else {
+		err = r.readRange()
+	}
+	if closed := r.cur.close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.stopped {
+		return r.w.Finish(&r.stop), nil
+	}
+	return r.w.Finish(nil), nil
+}
+
+func (r *reader) setLimits() {
+	s := r.spec
+	if r.byteLimit = s.ByteLimit; r.byteLimit <= 0 {
+		r.byteLimit = defaultByteLimit
+	}
+	if r.workLimit = s.WorkLimit; r.workLimit <= 0 {
+		r.workLimit = defaultWorkLimit
+	}
+	if r.partitionLimit = s.PartitionRows; s.NoRows {
+		r.partitionLimit = 1
+	}
+	r.needLive = s.RowLimit > 0 || r.partitionLimit > 0
+}
+
+// setBounds works out the keys between which everything asked for lies. empty: After says that nothing is left.
+func (r *reader) setBounds() (empty bool, err error) {
+	s, after := r.spec, r.spec.After
+	if s.Key != nil {
+		r.prefix = appendPrefix(r.prefix, s.Storage, s.Token, s.Key)
+		r.lower = append(append(r.lower, r.prefix...), markerHeader)
+		if n := len(s.Slices); n > 0 && s.Slices[n-1].End != nil {
+			r.upper = append(append(append(r.upper, r.prefix...), markerRow), s.Slices[n-1].End...)
+		} else {
+			r.upper = appendPrefixEnd(r.upper, r.prefix)
+		}
+		r.resumeInside(after)
+		return after != nil && after.Done, nil
+	}
+	if s.Range.Start >= s.Range.End {
+		return false, fmt.Errorf("range (%d, %d] wraps: cut it in two", s.Range.Start, s.Range.End)
+	}
+	r.lower, r.upper = appendRangeBounds(r.lower, r.upper, s.Storage, s.Range)
+	if after == nil {
+		return false, nil
+	}
+	r.resumePrefix = appendPrefix(r.resumePrefix, s.Storage, after.Token, after.Key)
+	r.seek = append(r.seek[:0], r.resumePrefix...)
+	if after.Done {
+		r.seek = appendPrefixEnd(r.seek[:0], r.resumePrefix)
+		r.resumePrefix = r.resumePrefix[:0]
+	}
+	if bytes.Compare(r.seek, r.lower) > 0 {
+		r.lower = append(r.lower[:0], r.seek...)
+	}
+	r.resumeInside(after)
+	return bytes.Compare(r.lower, r.upper) >= 0, nil
+}
+
+// resumeInside bounds the rows of the partition in which the last page stopped.
+func (r *reader) resumeInside(after *row.Position) {
+	if after == nil || after.Done || after.Clustering == nil {
+		return
+	}
+	r.fromBuf = append(r.fromBuf[:0], after.Clustering...)
+	if after.Inclusive == r.spec.Reverse {
+		r.fromBuf = append(r.fromBuf, 0) // the next key after Clustering
+	}
+	if r.spec.Reverse {
+		r.to = r.fromBuf
+	} else {
+		r.from = r.fromBuf
+	}
+	r.resumed = true
+}
+
+func (r *reader) open(from source, t *table) error {
+	if t.memory != nil {
+		r.cur = newMemCursor(t.memory, r.lower, r.upper, r.spec.Key != nil)
+		return nil
+	}
+	it, err := from.NewIter(&pebble.IterOptions{LowerBound: r.lower, UpperBound: r.upper})
+	if err != nil {
+		return err
+	}
+	r.disk.it = it
+	r.cur = &r.disk
+	return nil
+}
+
+// readPartition reads one partition: one seek where the table has no headers, or where the rows asked for begin near the header.
+func (r *reader) readPartition(t *table) error {
+	r.token, r.partitionKey = r.spec.Token, append(r.partitionKey, r.spec.Key...)
+	start := r.firstRow()
+	switch {
+	case r.spec.Reverse:
+		if t.headers.Load() {
+			r.ok = r.cur.seekGE(append(append(r.seek[:0], r.prefix...), markerHeader))
+		}
+	case t.headers.Load() || len(start) == 0:
+		r.ok = r.cur.seekPrefixGE(append(append(r.seek[:0], r.prefix...), markerHeader))
+	default:
+		r.ok = r.seekRow(start)
+	}
+	if err := r.beginPartition(); err != nil {
+		return err
+	}
+	_, err := r.readRows()
+	return err
+}
+
+// firstRow is the clustering key before which no row is asked for.
+func (r *reader) firstRow() []byte {
+	var start []byte
+	if len(r.spec.Slices) > 0 {
+		start = r.spec.Slices[0].Start
+	}
+	if bytes.Compare(r.from, start) > 0 {
+		start = r.from
+	}
+	return start
+}
+
+// readRange reads partition after partition.
+func (r *reader) readRange() error {
+	from, to, resumed := r.from, r.to, r.resumed
+	for r.ok = r.cur.seekGE(r.lower); r.ok && !r.stopped; {
+		key := r.cur.key()
+		n := splitKey(key)
+		if n == len(key) {
+			return fmt.Errorf("%w: the key %x is no row and no header", row.ErrCorrupt, key)
+		}
+		r.prefix = append(r.prefix[:0], key[:n]...)
+		r.token, r.partitionKey = parsePrefix(r.partitionKey[:0], r.prefix)
+		r.from, r.to, r.resumed = nil, nil, false
+		if resumed && bytes.Equal(r.prefix, r.resumePrefix) {
+			r.from, r.to, r.resumed = from, to, true
+		}
+		if err := r.beginPartition(); err != nil {
+			return err
+		}
+		outside, err := r.readRows()
+		if err != nil || r.stopped {
+			return err
+		}
+		if !outside {
+			r.leavePartition()
+		}
+		if r.limitReached() {
+			r.stopHere(nil)
+		}
+	}
+	return nil
+}
+
+// leavePartition goes to the first entry of the next partition.
+func (r *reader) leavePartition() {
+	if r.spec.Reverse {
+		r.ok = r.cur.seekGE(appendPrefixEnd(r.seek[:0], r.prefix))
+		return
+	}
+	if r.ok = r.ok && bytes.HasPrefix(r.cur.key(), r.prefix); r.ok {
+		r.ok = r.cur.nextPrefix()
+	}
+}
+
+// beginPartition takes the header, if the cursor stands on it, and goes on to the next entry.
+func (r *reader) beginPartition() error {
+	r.partitionRows, r.header, r.shadowing, r.staticLive, r.headerBytes = 0, row.EmptyHeader, false, false, r.headerBytes[:0]
+	if r.ok && r.cur.key()[len(r.prefix)] == markerHeader {
+		value, err := r.cur.value()
+		if err != nil {
+			return err
+		}
+		r.work++
+		r.headerBytes = append(r.headerBytes, value...)
+		if r.header, err = row.DecodeHeader(r.headerBytes); err != nil {
+			return fmt.Errorf("header of partition %x: %w", r.partitionKey, err)
+		}
+		r.shadowing = r.header.Deletion != row.NoDeletion || len(r.header.Ranges) > 0
+		r.staticLive = r.needLive && r.header.Static.LiveAt(r.spec.Now)
+		if !r.spec.Reverse {
+			r.ok = r.cur.next()
+		}
+	}
+	r.w.Partition(r.token, r.partitionKey, r.headerBytes)
+	return nil
+}
+
+// readRows reads the partition's rows and counts the partition. outside: the cursor already stands on the next partition.
+func (r *reader) readRows() (outside bool, err error) {
+	switch {
+	case r.spec.NoRows && r.staticLive:
+	case r.spec.Reverse:
+		err = r.readBackward()
+	default:
+		outside, err = r.readForward()
+	}
+	if r.staticLive && r.partitionRows == 0 && !r.resumed && !r.stopped {
+		r.rows++
+	}
+	return outside, err
+}
+
+// readForward reads rows in ascending order until the partition, its slices or a limit end.
+func (r *reader) readForward() (outside bool, err error) {
+	slices, head := r.spec.Slices, len(r.prefix)+1
+	for r.ok {
+		key := r.cur.key()
+		if !bytes.HasPrefix(key, r.prefix) {
+			return true, nil
+		}
+		clustering := key[head:]
+		if len(slices) > 0 {
+			if slices[0].End != nil && bytes.Compare(clustering, slices[0].End) >= 0 {
+				if slices = slices[1:]; len(slices) == 0 {
+					return false, nil
+				}
+				continue
+			}
+			if bytes.Compare(clustering, slices[0].Start) < 0 {
+				r.ok = r.seekRow(slices[0].Start)
+				continue
+			}
+		}
+		if r.from != nil && bytes.Compare(clustering, r.from) < 0 {
+			r.ok = r.seekRow(r.from)
+			continue
+		}
+		if done, err := r.row(clustering); done || err != nil {
+			return false, err
+		}
+		r.ok = r.cur.next()
+	}
+	return true, nil
+}
+
+// seekRow goes to the first row of the partition at or after a clustering key.
+func (r *reader) seekRow(clustering []byte) bool {
+	r.seek = append(append(append(r.seek[:0], r.prefix...), markerRow), clustering...)
+	if r.spec.Key != nil {
+		return r.cur.seekPrefixGE(r.seek)
+	}
+	return r.cur.seekGE(r.seek)
+}
+
+// readBackward reads rows in descending order, slice by slice from the last.
+func (r *reader) readBackward() error {
+	if len(r.spec.Slices) == 0 {
+		_, err := r.sliceBackward(Slice{})
+		return err
+	}
+	for i := len(r.spec.Slices) - 1; i >= 0; i-- {
+		if done, err := r.sliceBackward(r.spec.Slices[i]); done || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) sliceBackward(s Slice) (done bool, err error) {
+	end := s.End
+	if r.to != nil && (end == nil || bytes.Compare(r.to, end) < 0) {
+		end = r.to
+	}
+	if end == nil {
+		r.seek = appendPrefixEnd(r.seek[:0], r.prefix)
+	} else {
+		r.seek = append(append(append(r.seek[:0], r.prefix...), markerRow), end...)
+	}
+	head := len(r.prefix) + 1
+	for r.ok = r.cur.seekLT(r.seek); r.ok; r.ok = r.cur.prev() {
+		key := r.cur.key()
+		if !bytes.HasPrefix(key, r.prefix) || key[head-1] != markerRow || bytes.Compare(key[head:], s.Start) < 0 {
+			return false, nil
+		}
+		if done, err := r.row(key[head:]); done || err != nil {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// row takes the row under the cursor. done: no more rows of this partition, for now or at all.
+func (r *reader) row(clustering []byte) (done bool, err error) {
+	if r.work++; r.work%contextEvery == 0 {
+		if err := r.ctx.Err(); err != nil {
+			return true, err
+		}
+	}
+	value, err := r.cur.value()
+	if err != nil {
+		return true, err
+	}
+	if r.shadowing {
+		if deletion := r.header.Covering(clustering); deletion != row.NoDeletion {
+			r.shadow = row.Shadow(r.shadow[:0], value, deletion)
+			value = r.shadow
+		}
+	}
+	r.w.Row(clustering, value)
+	if r.needLive && len(value) > 0 && row.View(value).LiveAt(r.spec.Now) {
+		r.rows++
+		r.partitionRows++
+	}
+	if r.limitReached() {
+		r.stopHere(clustering)
+		return true, nil
+	}
+	return r.partitionLimit > 0 && r.partitionRows >= r.partitionLimit, nil
+}
+
+func (r *reader) limitReached() bool {
+	return (r.spec.RowLimit > 0 && r.rows >= r.spec.RowLimit) || r.w.Len() >= r.byteLimit || r.work >= r.workLimit
+}
+
+// stopHere ends the page behind a row, or behind the partition. An empty clustering key is its partition's only one.
+func (r *reader) stopHere(clustering []byte) {
+	if len(clustering) == 0 {
+		if r.spec.Key != nil {
+			return // everything asked for was read
+		}
+		r.stop.Done = true
+	}
+	r.stopped = true
+	r.stop.Token = r.token
+	r.stop.Key = bytes.Clone(r.partitionKey)
+	r.stop.Clustering = bytes.Clone(clustering)
+}

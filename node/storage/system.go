@@ -1,0 +1,98 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// maxSystemBytes bounds one PutSystem.
+const maxSystemBytes = maxApplyBytes
+
+// Pair is an entry of the system key space.
+type Pair struct {
+	Key   string
+	Value []byte // nil deletes
+}
+
+// GetSystem reads an entry of the system key space (metadata log, Paxos, identity); nil, nil when absent. The result is the caller's.
+func (e *Engine) GetSystem(key string) ([]byte, error) {
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	value, closer, err := e.db.Get(appendSystemKey(nil, spaceSystem, key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, e.readError("read the system entry "+key, err)
+	}
+	return append([]byte{}, value...), closer.Close()
+}
+
+// PutSystem writes entries atomically and returns when they are synced, whatever the mode. A full disk does not refuse it: it is little, and what
+// it carries (votes, identity) is what gets a node out of trouble. It must not be called from a done of Apply.
+func (e *Engine) PutSystem(pairs ...Pair) error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.leave()
+	size := 0
+	for i := range pairs {
+		size += len(pairs[i].Key) + len(pairs[i].Value)
+	}
+	if size > maxSystemBytes {
+		return fmt.Errorf("%w: system entries of %d bytes, at most %d are allowed", ErrTooLarge, size, maxSystemBytes)
+	}
+	b := e.db.NewBatch()
+	for i := range pairs {
+		key := appendSystemKey(nil, spaceSystem, pairs[i].Key)
+		if pairs[i].Value == nil {
+			_ = b.Delete(key, nil) // batches that are not indexed take anything
+		} else {
+			_ = b.Set(key, pairs[i].Value, nil)
+		}
+	}
+	err := e.db.ApplyNoSyncWait(b, pebble.Sync)
+	if err == nil {
+		err = b.SyncWait()
+	}
+	if err = e.verdict(err); err != nil {
+		return err
+	}
+	return b.Close()
+}
+
+// ScanSystem calls f for the entries with a prefix, in key order, until it returns false. value is valid until f returns.
+func (e *Engine) ScanSystem(prefix string, f func(key string, value []byte) bool) error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.leave()
+	return e.scanSpace(spaceSystem, prefix, f)
+}
+
+// scanSpace walks over one space of the system key space.
+func (e *Engine) scanSpace(space byte, prefix string, f func(name string, value []byte) bool) error {
+	lower := appendSystemKey(nil, space, prefix)
+	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: appendSystemKey(nil, space+1, "")})
+	if err != nil {
+		return e.readError("scan system entries", err)
+	}
+	for ok := it.First(); ok && bytes.HasPrefix(it.Key(), lower); ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			break // it.Error has it too
+		}
+		if !f(string(it.Key()[storageBytes+1:]), value) {
+			break
+		}
+	}
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return e.readError("scan system entries", err)
+	}
+	return nil
+}
