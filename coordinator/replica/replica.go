@@ -32,6 +32,8 @@ type Options struct {
 	Store   Store
 	Cluster coordinator.Cluster
 	Clock   *clock.HLC
+	// Pending reports whether a memory table's rows are not back yet after a restart: its reads are refused. nil: never.
+	Pending func(row.StorageID) bool
 	// Readers is how many remote reads run at once; default 4 a core. Queue is how many may wait for one; default 1,024: more are
 	// refused as overload.
 	Readers, Queue int
@@ -249,6 +251,9 @@ func (r *Replica) read(ctx context.Context, m *coordinator.ReadMessage, buf []by
 
 // answersReads checks that this node answers reads for what is asked under the ring it knows, if that is newer than the coordinator's.
 func (r *Replica) answersReads(m *coordinator.ReadMessage) error {
+	if r.Pending != nil && r.Pending(m.Spec.Storage) {
+		return &rpc.RemoteError{Code: rpc.CodeNotReady, Message: "the replica was restarted and waits for the memory table's rows"}
+	}
 	view := r.Cluster.View()
 	if view.Ring.Epoch() <= m.Ring {
 		return nil
