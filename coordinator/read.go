@@ -97,7 +97,9 @@ func (c *Coordinator) startRead(ctx context.Context, r *ReadRequest, until time.
 		return
 	}
 	op.leave = c.admitted.enter(op.view.Ring.Epoch())
+	op.mu.Lock()
 	op.mu.timer = time.AfterFunc(time.Until(until), op.expire)
+	op.mu.Unlock()
 	op.ask()
 }
 
@@ -320,12 +322,12 @@ func (op *readOp) finish(page []byte, err error) {
 		return
 	}
 	op.mu.phase = answeredPhase
-	done, spare := op.mu.done, op.mu.spare
-	op.mu.Unlock()
 	op.mu.timer.Stop()
-	if spare != nil {
-		spare.Stop()
+	if op.mu.spare != nil {
+		op.mu.spare.Stop()
 	}
+	done := op.mu.done
+	op.mu.Unlock()
 	op.leave()
 	if err == nil {
 		page, err = op.endOfRange(page)
@@ -353,12 +355,12 @@ func (op *readOp) again(n *vnodes.Node, epoch uint64) {
 		return
 	}
 	op.mu.phase = answeredPhase
-	done, spare := op.mu.done, op.mu.spare
-	op.mu.Unlock()
 	op.mu.timer.Stop()
-	if spare != nil {
-		spare.Stop()
+	if op.mu.spare != nil {
+		op.mu.spare.Stop()
 	}
+	done := op.mu.done
+	op.mu.Unlock()
 	op.leave()
 	op.c.stats.Retried.Add(1)
 	op.c.afterMove(op.until, op.attempt, op.c.Cluster.Peer(n), epoch, func(err error) {

@@ -85,7 +85,9 @@ func (c *Coordinator) startWrite(ctx context.Context, r *WriteRequest, until tim
 		return
 	}
 	op.leave = c.admitted.enter(op.view.Ring.Epoch())
+	op.mu.Lock()
 	op.mu.timer = time.AfterFunc(time.Until(until), op.expire)
+	op.mu.Unlock()
 	op.send()
 }
 
@@ -255,9 +257,9 @@ func (op *writeOp) finish(err error) {
 		return
 	}
 	op.mu.finished = true
+	op.mu.timer.Stop()
 	done := op.mu.done
 	op.mu.Unlock()
-	op.mu.timer.Stop()
 	op.leave()
 	done(err)
 }
@@ -300,9 +302,9 @@ func (op *writeOp) again(n *nodeWrite, epoch uint64) {
 		return
 	}
 	op.mu.finished = true
+	op.mu.timer.Stop()
 	done := op.mu.done
 	op.mu.Unlock()
-	op.mu.timer.Stop()
 	op.leave()
 	op.c.stats.Retried.Add(1)
 	op.c.afterMove(op.until, op.attempt, op.c.Cluster.Peer(n.node), epoch, func(err error) {
