@@ -98,17 +98,22 @@ func (t *Table) AppendClustering(dst []byte, values [][]byte) ([]byte, error) {
 
 // SplitClustering gives the values of an encoded clustering key back. dst is reused; values may alias key.
 func (t *Table) SplitClustering(dst [][]byte, key []byte) ([][]byte, error) {
+	dst, _, err := t.SplitClusteringInto(dst, nil, key)
+	return dst, err
+}
+
+// SplitClusteringInto is SplitClustering without an allocation a value: what can't alias key is appended to arena, which is given back, grown.
+func (t *Table) SplitClusteringInto(dst [][]byte, arena, key []byte) (values [][]byte, grown []byte, err error) {
 	dst = dst[:0]
 	for _, c := range t.Clustering {
-		v, rest, err := c.Type.DecodeKey(key, c.Desc)
-		if err != nil {
-			return nil, invalid("Clustering key of %s.%s, column %s: %v", t.Keyspace, t.Name, c.Name, err)
+		var v []byte
+		if v, arena, key, err = c.Type.DecodeKeyInto(arena, key, c.Desc); err != nil {
+			return nil, arena, invalid("Clustering key of %s.%s, column %s: %v", t.Keyspace, t.Name, c.Name, err)
 		}
 		dst = append(dst, v)
-		key = rest
 	}
 	if len(key) > 0 {
-		return nil, invalid("Clustering key of %s.%s has %d bytes too many", t.Keyspace, t.Name, len(key))
+		return nil, arena, invalid("Clustering key of %s.%s has %d bytes too many", t.Keyspace, t.Name, len(key))
 	}
-	return dst, nil
+	return dst, arena, nil
 }

@@ -1,0 +1,269 @@
+package plan
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"nodedb/query/cql"
+	"nodedb/query/schema"
+	"nodedb/query/wire"
+)
+
+// Change is a planned change of the schema, or TRUNCATE.
+type Change struct {
+	schema.Change
+	// Truncate answers VOID rather than a schema change.
+	Truncate bool
+	// Expand says that NetworkTopologyStrategy was given a replication_factor, which stands for that factor in every datacenter there is.
+	Expand bool
+	// AssignID says that the executor gives the new table its id.
+	AssignID bool
+}
+
+func (c *compiler) change(st cql.Statement) (*Change, error) {
+	ch := &Change{}
+	var err error
+	switch st := st.(type) {
+	case *cql.CreateKeyspace:
+		ch.Op, ch.Keyspace, ch.IfExists = schema.CreateKeyspace, st.Name, st.IfNotExists
+		err = c.keyspaceOptions(ch, st.Options, st)
+	case *cql.AlterKeyspace:
+		ch.Op, ch.Keyspace, ch.IfExists = schema.AlterKeyspace, st.Name, st.IfExists
+		err = c.keyspaceOptions(ch, st.Options, st)
+	case *cql.DropKeyspace:
+		ch.Op, ch.Keyspace, ch.IfExists = schema.DropKeyspace, st.Name, st.IfExists
+	case *cql.CreateTable:
+		err = c.createTable(ch, st)
+	case *cql.AlterTable:
+		err = c.alterTable(ch, st)
+	case *cql.DropTable:
+		ch.Op, ch.IfExists = schema.DropTable, st.IfExists
+		err = c.named(ch, st.Table)
+	case *cql.Truncate:
+		ch.Op, ch.Truncate = schema.TruncateTable, true
+		err = c.named(ch, st.Table)
+	case *cql.CreateType:
+		ch.Op, ch.IfExists = schema.CreateType, st.IfNotExists
+		if err = c.named(ch, st.Type); err == nil {
+			err = c.columns(ch, st.Fields)
+		}
+	case *cql.AlterType:
+		err = c.alterType(ch, st)
+	case *cql.DropType:
+		ch.Op, ch.IfExists = schema.DropType, st.IfExists
+		err = c.named(ch, st.Type)
+	default:
+		return nil, invalid("%s is not part of this release of nodedb", st.Kind())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if schema.IsSystem(ch.Keyspace) {
+		return nil, wire.Errorf(wire.CodeUnauthorized, "%s keyspace is not user-modifiable.", ch.Keyspace)
+	}
+	return ch, nil
+}
+
+// named resolves the table or type that a change is about.
+func (c *compiler) named(ch *Change, n cql.Name) error {
+	ch.Keyspace, ch.Name = n.Keyspace, n.Name
+	if ch.Keyspace == "" {
+		ch.Keyspace = c.keyspace
+	}
+	if ch.Keyspace == "" {
+		return invalid("No keyspace has been specified. USE a keyspace, or explicitly specify keyspace.tablename")
+	}
+	return nil
+}
+
+// syntax is what Cassandra answers to an option it doesn't know.
+func syntax(n cql.Node, format string, args ...any) error {
+	e := wire.Errorf(wire.CodeSyntax, format, args...)
+	e.Message += where(n)
+	return e
+}
+
+func (c *compiler) keyspaceOptions(ch *Change, list []cql.Property, st cql.Node) error {
+	for _, p := range list {
+		switch {
+		case p.Name == "replication" && p.IsMap:
+			ch.Replication = map[string]string{}
+			for _, pair := range p.Map {
+				if pair.Key == "class" {
+					ch.Class = pair.Value
+					continue
+				}
+				ch.Replication[pair.Key] = pair.Value
+			}
+			if ch.Class == "" {
+				return wire.Errorf(wire.CodeConfig, "Missing replication strategy class")
+			}
+		case p.Name == "replication":
+			return syntax(p, "Invalid value for property 'replication': it should be a map such as {'class': 'SimpleStrategy', 'replication_factor': 3}")
+		case p.Name == "durable_writes" && !p.IsMap:
+			v := strings.EqualFold(p.Text, "true")
+			if !v && !strings.EqualFold(p.Text, "false") {
+				return syntax(p, "Invalid boolean value %s for 'durable_writes'", p.Text)
+			}
+			ch.Durable = &v
+		default:
+			return syntax(p, "Unknown property '%s'", p.Name)
+		}
+	}
+	if ch.Op == schema.CreateKeyspace && ch.Class == "" {
+		return wire.Errorf(wire.CodeConfig, "Missing mandatory option 'replication'")
+	}
+	_, factor := ch.Replication["replication_factor"]
+	ch.Expand = factor && strings.HasSuffix(ch.Class, "NetworkTopologyStrategy")
+	return nil
+}
+
+func (c *compiler) tableOptions(ch *Change, list []cql.Property) error {
+	for _, p := range list {
+		if !schema.KnownOption(p.Name) {
+			return syntax(p, "Unknown property '%s'", p.Name)
+		}
+		if _, twice := ch.Options[p.Name]; twice {
+			return syntax(p, "Multiple definition for property '%s'", p.Name)
+		}
+		if ch.Options == nil {
+			ch.Options = map[string]string{}
+		}
+		if !p.IsMap {
+			ch.Options[p.Name] = p.Text
+			continue
+		}
+		m := map[string]string{}
+		for _, pair := range p.Map {
+			m[pair.Key] = pair.Value
+		}
+		text, err := json.Marshal(m)
+		if err != nil {
+			return at(p, "%v", err)
+		}
+		ch.Options[p.Name] = string(text)
+	}
+	return nil
+}
+
+func (c *compiler) columns(ch *Change, list []cql.ColumnDef) error {
+	for _, d := range list {
+		if d.Mask != nil {
+			return at(d.Name, "Masked columns are not part of this release of nodedb: %s", d.Name.Name)
+		}
+		def := schema.ColumnDef{Name: d.Name.Name, Type: d.Type.String(), Kind: schema.Regular, Position: -1}
+		if d.Static {
+			def.Kind = schema.Static
+		}
+		ch.Columns = append(ch.Columns, def)
+	}
+	return nil
+}
+
+func (c *compiler) createTable(ch *Change, st *cql.CreateTable) error {
+	ch.Op, ch.IfExists = schema.CreateTable, st.IfNotExists
+	if err := c.named(ch, st.Table); err != nil {
+		return err
+	}
+	if st.CompactStorage {
+		return at(st, "COMPACT STORAGE tables are not allowed: leave it out")
+	}
+	if err := c.tableOptions(ch, st.Options); err != nil {
+		return err
+	}
+	_, given := ch.Options["id"]
+	ch.AssignID = !given
+	if err := c.columns(ch, st.Columns); err != nil {
+		return err
+	}
+	if len(st.PartitionKey) == 0 {
+		return at(st, "No PRIMARY KEY specified for table '%s' (exactly one required)", st.Table.Name)
+	}
+	for i, id := range st.PartitionKey {
+		if err := keyColumn(ch, st, id, schema.PartitionKey, i); err != nil {
+			return err
+		}
+	}
+	for i, id := range st.Clustering {
+		if err := keyColumn(ch, st, id, schema.Clustering, i); err != nil {
+			return err
+		}
+	}
+	return clusteringOrder(ch, st)
+}
+
+func keyColumn(ch *Change, st *cql.CreateTable, id cql.Ident, kind schema.ColumnKind, position int) error {
+	i := slices.IndexFunc(ch.Columns, func(d schema.ColumnDef) bool { return d.Name == id.Name })
+	if i < 0 {
+		return at(id, "Unknown column '%s' referenced in PRIMARY KEY for table '%s'", id.Name, st.Table.Name)
+	}
+	switch d := &ch.Columns[i]; d.Kind {
+	case schema.Static:
+		return at(id, "Static column '%s' cannot be part of the PRIMARY KEY", id.Name)
+	case schema.Regular:
+		d.Kind, d.Position = kind, position
+		return nil
+	}
+	return at(id, "Duplicate column '%s' in PRIMARY KEY clause for table '%s'", id.Name, st.Table.Name)
+}
+
+func clusteringOrder(ch *Change, st *cql.CreateTable) error {
+	if len(st.Order) > len(st.Clustering) {
+		return at(st.Order[len(st.Clustering)].Column, "Only clustering columns can be defined in CLUSTERING ORDER directive")
+	}
+	for i, o := range st.Order {
+		if want := st.Clustering[i].Name; o.Column.Name != want {
+			for _, later := range st.Order {
+				if later.Column.Name == want {
+					return at(o.Column, "The order of columns in the CLUSTERING ORDER directive must match that of the clustering columns (%s must appear before %s)", want, o.Column.Name)
+				}
+			}
+			return at(o.Column, "Missing CLUSTERING ORDER for column %s", want)
+		}
+		j := slices.IndexFunc(ch.Columns, func(d schema.ColumnDef) bool { return d.Name == o.Column.Name })
+		ch.Columns[j].Desc = o.Desc
+	}
+	return nil
+}
+
+func (c *compiler) alterTable(ch *Change, st *cql.AlterTable) error {
+	ch.Op, ch.IfExists = schema.AlterTable, st.IfExists
+	if err := c.named(ch, st.Table); err != nil {
+		return err
+	}
+	switch {
+	case st.DropMask || (st.Alter != nil && st.Alter.Mask != nil):
+		return at(st, "Masked columns are not part of this release of nodedb")
+	case st.Alter != nil:
+		return at(st.Alter.Name, "Altering column types is no longer supported")
+	case st.DropCompact:
+		return at(st, "Cannot DROP COMPACT STORAGE on table without COMPACT STORAGE")
+	}
+	ch.IfColumn = st.AddIfNotExists || st.DropIfExists || st.RenameIfExists
+	for _, id := range st.Drop {
+		ch.Dropped = append(ch.Dropped, id.Name)
+	}
+	for _, r := range st.Rename {
+		ch.Renamed = append(ch.Renamed, [2]string{r.From.Name, r.To.Name})
+	}
+	if err := c.columns(ch, st.Add); err != nil {
+		return err
+	}
+	return c.tableOptions(ch, st.Options)
+}
+
+func (c *compiler) alterType(ch *Change, st *cql.AlterType) error {
+	ch.Op, ch.IfExists = schema.AlterType, st.IfExists
+	if st.Alter != nil {
+		return at(st.Alter.Name, "Altering field types is no longer supported")
+	}
+	ch.IfColumn = st.AddIfNotExists || st.RenameIfExists
+	for _, r := range st.Rename {
+		ch.Renamed = append(ch.Renamed, [2]string{r.From.Name, r.To.Name})
+	}
+	if err := c.named(ch, st.Type); err != nil {
+		return err
+	}
+	return c.columns(ch, st.Add)
+}

@@ -1,0 +1,417 @@
+package plan
+
+import (
+	"bytes"
+	"math"
+	"slices"
+
+	"nodedb/node/storage"
+	"nodedb/query/cql"
+	"nodedb/query/schema"
+	"nodedb/query/types"
+	"nodedb/query/wire"
+	"nodedb/vnodes"
+)
+
+// Partition is one partition that a statement names.
+type Partition struct {
+	Token vnodes.Token
+	Key   []byte
+}
+
+// value evaluates what a key column is compared with: it may be neither null nor unset.
+func value(env *Env, x *Expr, col *schema.Column) ([]byte, error) {
+	v, err := x.Eval(env)
+	switch {
+	case err != nil:
+		return nil, err
+	case IsUnset(v):
+		return nil, invalid("Invalid unset value for column %s", col.Name)
+	case v == nil:
+		return nil, invalid("Invalid null value in condition for column %s", col.Name)
+	}
+	return v, nil
+}
+
+// eval gives the operand's values, one a column.
+func (o *Operand) eval(env *Env, cols []*schema.Column) ([][]byte, error) {
+	if o.Whole == nil {
+		out := make([][]byte, len(o.Parts))
+		for i, x := range o.Parts {
+			v, err := value(env, x, cols[i])
+			if err != nil {
+				return nil, err
+			}
+			out[i] = v
+		}
+		return out, nil
+	}
+	v, err := value(env, o.Whole, cols[0])
+	if err != nil {
+		return nil, err
+	}
+	return split(o.Whole.Type, v, cols)
+}
+
+// split takes a tuple's bytes apart.
+func split(t *types.Type, v []byte, cols []*schema.Column) ([][]byte, error) {
+	var out [][]byte
+	for it := t.Elements(v); it.Next(); {
+		if it.Value() == nil {
+			return nil, invalid("Invalid null value in condition for column %s", cols[len(out)].Name)
+		}
+		out = append(out, it.Value())
+	}
+	if len(out) != len(cols) {
+		return nil, invalid("Expected %d elements in value tuple, but got %d", len(cols), len(out))
+	}
+	return out, nil
+}
+
+// points gives the values that an = or IN relation allows, one tuple each.
+func (r *Relation) points(env *Env) ([][][]byte, error) {
+	if r.Op == cql.Eq {
+		v, err := r.Operand.eval(env, r.Columns)
+		return [][][]byte{v}, err
+	}
+	if r.ListOf == nil {
+		out := make([][][]byte, len(r.List))
+		for i := range r.List {
+			v, err := r.List[i].eval(env, r.Columns)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = v
+		}
+		return out, nil
+	}
+	list, err := value(env, r.ListOf, r.Columns[0])
+	if err != nil {
+		return nil, err
+	}
+	var out [][][]byte
+	for it := r.ListOf.Type.Elements(list); it.Next(); {
+		v := it.Value()
+		switch {
+		case v == nil:
+			return nil, invalid("Invalid null value in condition for column %s", r.Columns[0].Name)
+		case len(r.Columns) == 1 && it.Type().Equal(r.Columns[0].Type):
+			out = append(out, [][]byte{v})
+		default:
+			parts, err := split(it.Type(), v, r.Columns)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, parts)
+		}
+	}
+	return out, nil
+}
+
+func tooMany(n int) error {
+	return invalid("The IN relations multiply to %d combinations, more than the limit of %d: ask for fewer at a time", n, MaxProduct)
+}
+
+// Partitions gives the partitions that Keys name, sorted by their values and each once. Those that token() relations exclude are left out.
+func (w *Where) Partitions(env *Env) ([]Partition, error) {
+	if p, ok, err := w.single(env); ok || err != nil {
+		return p, err
+	}
+	rows := [][][]byte{nil}
+	for _, r := range w.Keys {
+		points, err := r.points(env)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(rows) * len(points); n > MaxProduct {
+			return nil, tooMany(n)
+		}
+		next := make([][][]byte, 0, len(rows)*len(points))
+		for _, row := range rows {
+			for _, p := range points {
+				next = append(next, append(slices.Clip(row), p[0]))
+			}
+		}
+		rows = next
+	}
+	compare := func(a, b [][]byte) int {
+		for i, col := range w.Table.PartitionKey {
+			if c := col.Type.Compare(a[i], b[i]); c != 0 {
+				return c
+			}
+		}
+		return 0
+	}
+	slices.SortFunc(rows, compare)
+	out := make([]Partition, 0, len(rows))
+	for i, row := range rows {
+		if i > 0 && compare(rows[i-1], row) == 0 {
+			continue
+		}
+		p, err := w.partition(row)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return w.byToken(env, out)
+}
+
+// single is Partitions where each column is restricted by one value, which is the hot path.
+func (w *Where) single(env *Env) ([]Partition, bool, error) {
+	var fixed [8][]byte
+	values := fixed[:0]
+	for _, r := range w.Keys {
+		if r.Op != cql.Eq {
+			return nil, false, nil
+		}
+		v, err := value(env, r.Operand.Parts[0], r.Columns[0])
+		if err != nil {
+			return nil, false, err
+		}
+		values = append(values, v)
+	}
+	p, err := w.partition(values)
+	if err != nil {
+		return nil, false, err
+	}
+	out, err := w.byToken(env, []Partition{p})
+	return out, true, err
+}
+
+func (w *Where) partition(values [][]byte) (Partition, error) {
+	key, err := w.Table.AppendPartitionKey(nil, values)
+	if err != nil {
+		return Partition{}, wire.Errorf(wire.CodeInvalid, "%v", err)
+	}
+	return Partition{vnodes.PartitionToken(key), key}, nil
+}
+
+func (w *Where) byToken(env *Env, list []Partition) ([]Partition, error) {
+	if len(w.Tokens) == 0 {
+		return list, nil
+	}
+	r, empty, err := w.Range(env)
+	if err != nil || empty {
+		return nil, err
+	}
+	return slices.DeleteFunc(list, func(p Partition) bool { return p.Token <= r.Start || p.Token > r.End }), nil
+}
+
+// Range gives the tokens (Start, End] that token() relations leave; without any it is everything. empty says that nothing is left.
+func (w *Where) Range(env *Env) (r vnodes.Range, empty bool, err error) {
+	r = vnodes.Range{Start: vnodes.MinToken, End: vnodes.MaxToken}
+	for _, rel := range w.Tokens {
+		v, err := rel.Operand.Parts[0].Eval(env)
+		switch {
+		case err != nil:
+			return r, false, err
+		case v == nil || IsUnset(v) || len(v) != 8:
+			return r, false, invalid("Invalid null value for the partition key token")
+		}
+		t := vnodes.Token(types.Int64(v))
+		switch rel.Op {
+		case cql.Greater:
+			r.Start = t
+		case cql.GreaterEq:
+			r.Start = before(t)
+		case cql.Less:
+			empty = empty || t == math.MinInt64
+			r.End = before(t)
+		case cql.LessEq:
+			r.End = t
+		case cql.Eq:
+			r.Start, r.End = before(t), t
+		}
+	}
+	return r, empty || r.Start >= r.End, nil
+}
+
+// before is the token before t; MinToken, which no partition has, is before itself.
+func before(t vnodes.Token) vnodes.Token {
+	if t == vnodes.MinToken {
+		return t
+	}
+	return t - 1
+}
+
+// after is the first place behind everything that begins with prefix; nil is the end of the partition.
+func after(prefix []byte) []byte {
+	if len(prefix) == 0 {
+		return nil
+	}
+	return append(slices.Clip(prefix), 0xFF)
+}
+
+// Slices gives the clustering slices that are asked for, ascending and disjoint. None, with empty false, is the whole partition.
+func (w *Where) Slices(env *Env) (out []storage.Slice, empty bool, err error) {
+	if len(w.Clustering) == 0 {
+		return nil, false, nil
+	}
+	prefixes := [][]byte{nil}
+	for i := range w.Clustering {
+		r := &w.Clustering[i]
+		if !r.Slice() {
+			if prefixes, err = w.extend(env, r, prefixes); err != nil {
+				return nil, false, err
+			}
+			continue
+		}
+		for _, p := range prefixes {
+			list, err := w.intervals(env, r, p)
+			if err != nil {
+				return nil, false, err
+			}
+			out = append(out, list...)
+		}
+		return out, len(out) == 0, nil
+	}
+	out = make([]storage.Slice, len(prefixes))
+	for i, p := range prefixes {
+		out[i] = storage.Slice{Start: p, End: after(p)}
+	}
+	return out, len(out) == 0, nil
+}
+
+// extend appends each value that r allows to each prefix; sorted, each once.
+func (w *Where) extend(env *Env, r *Restriction, prefixes [][]byte) ([][]byte, error) {
+	points, err := r.Relations[0].points(env)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(prefixes) * len(points); n > MaxProduct {
+		return nil, tooMany(n)
+	}
+	out := make([][]byte, 0, len(prefixes)*len(points))
+	for _, p := range prefixes {
+		for _, values := range points {
+			key, err := w.encode(p, r.From, values)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, key)
+		}
+	}
+	if len(out) > 1 {
+		slices.SortFunc(out, bytes.Compare)
+		out = slices.CompactFunc(out, bytes.Equal)
+	}
+	return out, nil
+}
+
+// encode appends clustering values from a position on to a copy of prefix.
+func (w *Where) encode(prefix []byte, from int, values [][]byte) ([]byte, error) {
+	key := slices.Grow(slices.Clone(prefix), 16*len(values))
+	sum := 0
+	for i, v := range values {
+		col := w.Table.Clustering[from+i]
+		if sum += len(v); sum > schema.MaxKey {
+			return nil, invalid("The sum of all clustering columns is too long (%d > %d)", sum, schema.MaxKey)
+		}
+		var err error
+		if key, err = col.Type.AppendKey(key, v, col.Desc); err != nil {
+			return nil, invalid("Invalid value for column %s: %v", col.Name, err)
+		}
+	}
+	return key, nil
+}
+
+// intervals gives the runs of keys with a prefix that a slice's bounds leave. Columns may be ordered differently, so one bound on several columns can
+// leave several runs: (a, b) > (1, 2) is a = 1 and b > 2, or a > 1.
+func (w *Where) intervals(env *Env, r *Restriction, prefix []byte) ([]storage.Slice, error) {
+	list := []storage.Slice{{Start: prefix, End: after(prefix)}}
+	for _, rel := range r.Relations {
+		values, err := rel.Operand.eval(env, rel.Columns)
+		if err != nil {
+			return nil, err
+		}
+		var bound []storage.Slice
+		for i := range values {
+			inclusive := i == len(values)-1 && (rel.Op == cql.GreaterEq || rel.Op == cql.LessEq)
+			s, err := w.beyond(prefix, r.From, values[:i+1], low(rel.Op), inclusive)
+			if err != nil {
+				return nil, err
+			}
+			bound = append(bound, s)
+		}
+		slices.SortFunc(bound, func(a, b storage.Slice) int { return bytes.Compare(a.Start, b.Start) })
+		list = intersect(list, join(bound))
+	}
+	return list, nil
+}
+
+// beyond gives the keys that share all but the last value and lie beyond it: above for a low bound, below for a high one.
+func (w *Where) beyond(prefix []byte, from int, values [][]byte, above, inclusive bool) (storage.Slice, error) {
+	n := len(values) - 1
+	shared, err := w.encode(prefix, from, values[:n])
+	if err != nil {
+		return storage.Slice{}, err
+	}
+	key, err := w.encode(shared, from+n, values[n:])
+	if err != nil {
+		return storage.Slice{}, err
+	}
+	if above == w.Table.Clustering[from+n].Desc {
+		// Those beyond come first in storage order.
+		if inclusive {
+			key = after(key)
+		}
+		return storage.Slice{Start: shared, End: key}, nil
+	}
+	if !inclusive {
+		key = after(key)
+	}
+	return storage.Slice{Start: key, End: after(shared)}, nil
+}
+
+// less compares ends, where nil is the last.
+func less(a, b []byte) bool {
+	switch {
+	case a == nil:
+		return false
+	case b == nil:
+		return true
+	}
+	return bytes.Compare(a, b) < 0
+}
+
+// join merges neighbours that touch.
+func join(list []storage.Slice) []storage.Slice {
+	out := list[:0:0]
+	for _, s := range list {
+		if s.End != nil && bytes.Compare(s.Start, s.End) >= 0 {
+			continue
+		}
+		if n := len(out); n > 0 && (out[n-1].End == nil || bytes.Compare(s.Start, out[n-1].End) <= 0) {
+			if less(out[n-1].End, s.End) {
+				out[n-1].End = s.End
+			}
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// intersect gives what lies in both lists, which are ascending and disjoint.
+func intersect(a, b []storage.Slice) []storage.Slice {
+	var out []storage.Slice
+	for i, j := 0, 0; i < len(a) && j < len(b); {
+		s := storage.Slice{Start: a[i].Start, End: a[i].End}
+		if bytes.Compare(s.Start, b[j].Start) < 0 {
+			s.Start = b[j].Start
+		}
+		if less(b[j].End, s.End) {
+			s.End = b[j].End
+		}
+		if s.End == nil || bytes.Compare(s.Start, s.End) < 0 {
+			out = append(out, s)
+		}
+		if less(a[i].End, b[j].End) {
+			i++
+		} else {
+			j++
+		}
+	}
+	return out
+}

@@ -1,0 +1,218 @@
+package plan
+
+import (
+	"nodedb/query/cql"
+	"nodedb/query/schema"
+)
+
+// Where is what a statement's WHERE comes to: partitions (by their keys, or by a range of tokens), runs of clustering keys in them, and what has to be
+// looked at row by row.
+type Where struct {
+	Table *schema.Table
+	// Keys restricts each partition key column by = or IN; nil when the query goes over a range of tokens.
+	Keys []*Relation
+	// Tokens are the token() relations.
+	Tokens []*Relation
+	// Clustering restricts a prefix of the clustering columns: any number of = and IN, then at most one slice.
+	Clustering []Restriction
+	// Filters are applied to each row after replicas' answers are merged.
+	Filters []*Relation
+	// OnRows says that something restricts rows, not partitions: a partition that has nothing but statics is no answer then.
+	OnRows bool
+}
+
+// Restriction is one step along the clustering key: the relations on columns that begin at position From. Several only for a slice.
+type Restriction struct {
+	From      int
+	Columns   []*schema.Column // of the widest relation
+	Relations []*Relation
+}
+
+// Slice reports whether the restriction leaves a range rather than points.
+func (r *Restriction) Slice() bool {
+	return r.Relations[0].Op != cql.Eq && r.Relations[0].Op != cql.In
+}
+
+// analyse sorts the relations. filtering says that rows may be looked at one by one (ALLOW FILTERING).
+func (c *compiler) analyse(list []*Relation, filtering bool) (*Where, error) {
+	w := &Where{Table: c.table}
+	a := &analysis{w: w, byColumn: map[*schema.Column][]*Relation{}, filtering: filtering}
+	for _, r := range list {
+		if err := a.sort(r); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.partition(); err != nil {
+		return nil, err
+	}
+	if err := a.clustering(); err != nil {
+		return nil, err
+	}
+	if len(w.Filters) > 0 && !filtering && !c.table.Virtual {
+		return nil, invalid(needFiltering)
+	}
+	return w, nil
+}
+
+// analysis is one analyse under way.
+type analysis struct {
+	w         *Where
+	byColumn  map[*schema.Column][]*Relation // plain relations on one key column
+	tuples    []*Relation                    // multi-column relations
+	filtering bool
+}
+
+func (a *analysis) sort(r *Relation) error {
+	col := r.Columns[0]
+	switch {
+	case r.Token:
+		if err := clash(a.w.Tokens, r, "partition key token"); err != nil {
+			return err
+		}
+		a.w.Tokens = append(a.w.Tokens, r)
+		return nil
+	case col.Kind == schema.Clustering || col.Kind == schema.Regular:
+		a.w.OnRows = true
+	}
+	onKey := col.Kind == schema.PartitionKey || col.Kind == schema.Clustering
+	switch {
+	case len(r.Columns) > 1 || isTuple(r):
+		a.tuples = append(a.tuples, r)
+	case onKey && r.plain() && r.Op <= cql.In && r.Op != cql.NotEq:
+		if err := clash(a.byColumn[col], r, col.Name); err != nil {
+			return err
+		}
+		a.byColumn[col] = append(a.byColumn[col], r)
+	default:
+		a.w.Filters = append(a.w.Filters, r)
+	}
+	return nil
+}
+
+// isTuple reports a multi-column relation on one column: (c) > (1).
+func isTuple(r *Relation) bool {
+	rel, ok := r.text.(*cql.Relation)
+	return ok && rel.On == cql.OnTuple
+}
+
+// clash refuses a second relation that can't go with the ones before it.
+func clash(before []*Relation, r *Relation, name string) error {
+	for _, b := range before {
+		for _, x := range []*Relation{b, r} {
+			switch x.Op {
+			case cql.Eq:
+				return at(r.text, "%s cannot be restricted by more than one relation if it includes an Equal", name)
+			case cql.In:
+				return at(r.text, "%s cannot be restricted by more than one relation if it includes a IN", name)
+			}
+		}
+		if low(b.Op) == low(r.Op) {
+			return at(r.text, "More than one restriction was found for the %s bound on %s", map[bool]string{true: "start", false: "end"}[low(r.Op)], name)
+		}
+	}
+	return nil
+}
+
+func low(op cql.Operator) bool { return op == cql.Greater || op == cql.GreaterEq }
+
+func (a *analysis) partition() error {
+	w, keys := a.w, make([]*Relation, len(a.w.Table.PartitionKey))
+	complete := true
+	for i, col := range w.Table.PartitionKey {
+		list := a.byColumn[col]
+		if len(list) == 1 && (list[0].Op == cql.Eq || list[0].Op == cql.In) {
+			keys[i] = list[0]
+			continue
+		}
+		complete = false
+		if len(list) > 0 && !a.filtering && !w.Table.Virtual {
+			return at(list[0].text, "Only EQ and IN relation are supported on the partition key (unless you use the token() function or allow filtering)")
+		}
+	}
+	if complete {
+		w.Keys = keys
+		return nil
+	}
+	for _, col := range w.Table.PartitionKey {
+		w.Filters = append(w.Filters, a.byColumn[col]...)
+	}
+	return nil
+}
+
+func (a *analysis) clustering() error {
+	w, position := a.w, 0
+	used := map[*Relation]bool{}
+	for position < len(w.Table.Clustering) {
+		r, err := a.restriction(position)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			break
+		}
+		for _, rel := range r.Relations {
+			used[rel] = true
+		}
+		w.Clustering = append(w.Clustering, *r)
+		if r.Slice() {
+			break
+		}
+		position += len(r.Columns)
+	}
+	return a.leftover(used, position)
+}
+
+// restriction gathers what begins at a clustering position; nil when nothing does.
+func (a *analysis) restriction(position int) (*Restriction, error) {
+	col := a.w.Table.Clustering[position]
+	r := &Restriction{From: position}
+	r.Relations = append(r.Relations, a.byColumn[col]...)
+	for _, t := range a.tuples {
+		if t.Columns[0] != col {
+			continue
+		}
+		if err := clash(r.Relations, t, names(t.Columns)); err != nil {
+			return nil, err
+		}
+		r.Relations = append(r.Relations, t)
+	}
+	if len(r.Relations) == 0 {
+		return nil, nil
+	}
+	for _, rel := range r.Relations {
+		if len(rel.Columns) > len(r.Columns) {
+			r.Columns = rel.Columns
+		}
+	}
+	return r, nil
+}
+
+// leftover makes filters of the clustering relations that the key's order doesn't serve.
+func (a *analysis) leftover(used map[*Relation]bool, position int) error {
+	w := a.w
+	var rest []*Relation
+	for _, col := range w.Table.Clustering {
+		for _, r := range a.byColumn[col] {
+			if !used[r] {
+				rest = append(rest, r)
+			}
+		}
+	}
+	for _, r := range a.tuples {
+		if !used[r] {
+			rest = append(rest, r)
+		}
+	}
+	if len(rest) == 0 || a.filtering || w.Table.Virtual {
+		w.Filters = append(w.Filters, rest...)
+		return nil
+	}
+	for _, r := range rest {
+		col, before := r.Columns[0], w.Table.Clustering[position]
+		if n := len(w.Clustering); n > 0 && w.Clustering[n-1].Slice() && col.Position > w.Clustering[n-1].From {
+			return at(r.text, "Clustering column \"%s\" cannot be restricted (preceding column \"%s\" is restricted by a non-EQ relation)", col.Name, before.Name)
+		}
+		return at(r.text, "PRIMARY KEY column \"%s\" cannot be restricted as preceding column \"%s\" is not restricted", col.Name, before.Name)
+	}
+	return nil
+}

@@ -1,0 +1,488 @@
+package plan
+
+import (
+	"nodedb/query/cql"
+	"nodedb/query/schema"
+	"nodedb/query/types"
+)
+
+// CellOp says what an assignment does to its column. They are combined with Cells by the executor.
+type CellOp uint8
+
+const (
+	CellSet       CellOp = iota // the whole value; null deletes it
+	CellAppend                  // elements added to a collection
+	CellPrepend                 // elements put before a list's
+	CellRemove                  // elements taken out of a set (by value), a map (by key)
+	CellPut                     // one element of a map: Key, Value
+	CellDelete                  // the whole column
+	CellDeleteKey               // one element of a map or set: Key
+	CellField                   // one field of a user type: Field, Value
+)
+
+// Cell is one assignment or deletion of a write.
+type Cell struct {
+	Column *schema.Column
+	Op     CellOp
+	Key    *Expr
+	Field  int
+	Value  *Expr
+}
+
+// Write is a planned INSERT, UPDATE or DELETE.
+type Write struct {
+	Table *schema.Table
+	Where *Where
+	// Cells of regular columns, Statics of static ones.
+	Cells, Statics []Cell
+	// Marker says that the row's liveness is written (INSERT).
+	Marker bool
+	// Remove is what a DELETE without targets removes.
+	Remove    Removal
+	TTL       *Expr // nil without
+	Timestamp *Expr // nil without
+	// JSON is INSERT JSON's document; its members are the columns.
+	JSON         *Expr
+	DefaultUnset bool
+}
+
+// Removal is what a DELETE without targets removes.
+type Removal uint8
+
+const (
+	RemoveNothing   Removal = iota
+	RemovePartition         // no clustering restriction
+	RemoveRows              // all clustering columns are restricted by = or IN
+	RemoveRange             // a prefix or a slice of the clustering key
+)
+
+const conditionsLater = "Conditional statements (IF) come with a later release of nodedb; write without a condition"
+
+func (c *compiler) target(n cql.Name) error {
+	if err := c.use(n); err != nil {
+		return err
+	}
+	if c.table.IsCounter() {
+		return at(n, "Counters come with a later release of nodedb: table %s.%s cannot be written yet", c.table.Keyspace, c.table.Name)
+	}
+	return c.writable()
+}
+
+func (c *compiler) using(u cql.Using, w *Write) (err error) {
+	if u.Timestamp != nil {
+		if w.Timestamp, err = c.expr(u.Timestamp, types.BigintType, "[timestamp]"); err != nil {
+			return err
+		}
+	}
+	if u.TTL != nil {
+		w.TTL, err = c.expr(u.TTL, types.IntType, "[ttl]")
+	}
+	return err
+}
+
+func (c *compiler) insert(st *cql.Insert) (*Write, error) {
+	if err := c.target(st.Table); err != nil {
+		return nil, err
+	}
+	if st.IfNotExists {
+		return nil, at(st, conditionsLater)
+	}
+	w := &Write{Table: c.table, Marker: true, DefaultUnset: st.DefaultUnset}
+	if err := c.using(st.Using, w); err != nil {
+		return nil, err
+	}
+	if st.JSON != nil {
+		return c.insertJSON(st, w)
+	}
+	if len(st.Columns) != len(st.Values) {
+		return nil, at(st, "Unmatched column names/values")
+	}
+	seen := map[*schema.Column]bool{}
+	var keys []*Relation
+	for i, id := range st.Columns {
+		col, err := c.column(id)
+		if err != nil {
+			return nil, err
+		}
+		if seen[col] {
+			return nil, at(id, "The column names contains duplicates: %s", col.Name)
+		}
+		seen[col] = true
+		v, err := c.expr(st.Values[i], col.Type, col.Name)
+		if err != nil {
+			return nil, err
+		}
+		switch col.Kind {
+		case schema.PartitionKey, schema.Clustering:
+			keys = append(keys, &Relation{Columns: []*schema.Column{col}, Op: cql.Eq, Operand: Operand{Parts: []*Expr{v}}, Field: -1, text: id})
+		case schema.Static:
+			w.Statics = append(w.Statics, Cell{Column: col, Value: v})
+		default:
+			w.Cells = append(w.Cells, Cell{Column: col, Value: v})
+		}
+	}
+	return w, c.insertKeys(w, keys)
+}
+
+// insertKeys takes the key columns of an INSERT: all of them, or only the partition key where nothing but statics is written.
+func (c *compiler) insertKeys(w *Write, keys []*Relation) (err error) {
+	if w.Where, err = c.analyse(keys, true); err != nil {
+		return err
+	}
+	if err := w.checkPartition(); err != nil {
+		return err
+	}
+	given := len(w.Where.Clustering)
+	onlyStatics := given == 0 && len(w.Where.Filters) == 0 && len(w.Statics) > 0 && len(w.Cells) == 0
+	if given < len(w.Table.Clustering) && !onlyStatics {
+		return invalid("Some clustering keys are missing: %s", names(w.missing()))
+	}
+	if onlyStatics && len(w.Table.Clustering) > 0 {
+		w.Marker = false
+	}
+	c.plan.PartitionKey = routing(w.Where)
+	return nil
+}
+
+// missing lists the clustering columns without a restriction.
+func (w *Write) missing() (out []*schema.Column) {
+	restricted := map[*schema.Column]bool{}
+	for i := range w.Where.Clustering {
+		for _, col := range w.Where.Clustering[i].Columns {
+			restricted[col] = true
+		}
+	}
+	for _, r := range w.Where.Filters {
+		for _, col := range r.Columns {
+			restricted[col] = true
+		}
+	}
+	for _, col := range w.Table.Clustering {
+		if !restricted[col] {
+			out = append(out, col)
+		}
+	}
+	return out
+}
+
+func (w *Write) checkPartition() error {
+	if w.Where.Keys != nil {
+		return nil
+	}
+	given := map[*schema.Column]bool{}
+	for _, r := range w.Where.Filters {
+		given[r.Columns[0]] = true
+	}
+	var absent []*schema.Column
+	for _, col := range w.Table.PartitionKey {
+		if !given[col] {
+			absent = append(absent, col)
+		}
+	}
+	if len(absent) == 0 {
+		return invalid("Only EQ and IN relation are supported on the partition key (unless you use the token() function) for UPDATE and DELETE statements")
+	}
+	return invalid("Some partition key parts are missing: %s", names(absent))
+}
+
+func (c *compiler) insertJSON(st *cql.Insert, w *Write) (_ *Write, err error) {
+	w.JSON, err = c.expr(st.JSON, types.VarcharType, "[json]")
+	return w, err
+}
+
+func (c *compiler) update(st *cql.Update) (*Write, error) {
+	if err := c.target(st.Table); err != nil {
+		return nil, err
+	}
+	if st.IfExists || len(st.If) > 0 {
+		return nil, at(st, conditionsLater)
+	}
+	w := &Write{Table: c.table}
+	if err := c.using(st.Using, w); err != nil {
+		return nil, err
+	}
+	for i := range st.Set {
+		if err := c.assignment(&st.Set[i], w); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.modified(st.Where, w, "UPDATE"); err != nil {
+		return nil, err
+	}
+	if n := len(w.Where.Clustering); n > 0 && w.Where.Clustering[n-1].Slice() {
+		return nil, invalid("Slice restrictions are not supported on the clustering columns in UPDATE statements")
+	}
+	if missing := w.missing(); len(missing) > 0 && len(w.Cells) > 0 {
+		return nil, invalid("Some clustering keys are missing: %s", names(missing))
+	}
+	return w, nil
+}
+
+// modified compiles the WHERE of UPDATE and DELETE: keys only.
+func (c *compiler) modified(where []cql.Relation, w *Write, kind string) error {
+	list, err := c.relations(where)
+	if err != nil {
+		return err
+	}
+	for _, r := range list {
+		switch {
+		case r.Token:
+			return at(r.text, "The token function cannot be used in WHERE clauses for %s statements", kind)
+		case r.Columns[0].Kind == schema.Static || r.Columns[0].Kind == schema.Regular:
+			return at(r.text, "Non PRIMARY KEY columns found in where clause: %s", r.Columns[0].Name)
+		case r.Op > cql.In || r.Op == cql.NotEq:
+			return at(r.text, "%s is not supported in the WHERE clause of %s statements", r.Op, kind)
+		}
+	}
+	if w.Where, err = c.analyse(list, true); err != nil {
+		return err
+	}
+	if err := w.checkPartition(); err != nil {
+		return err
+	}
+	if len(w.Statics) > 0 && len(w.Cells) == 0 && (len(w.Where.Clustering) > 0 || len(w.Where.Filters) > 0) {
+		return invalid("Invalid restrictions on clustering columns since the %s statement modifies only static columns", kind)
+	}
+	if len(w.Where.Filters) > 0 {
+		r := w.Where.Filters[0]
+		if missing := w.missing(); len(missing) > 0 && missing[0].Position < r.Columns[0].Position {
+			return at(r.text, "PRIMARY KEY column \"%s\" cannot be restricted as preceding column \"%s\" is not restricted", r.Columns[0].Name, missing[0].Name)
+		}
+		return at(r.text, "PRIMARY KEY column \"%s\" cannot be restricted (preceding column is restricted by a non-EQ relation)", r.Columns[0].Name)
+	}
+	c.plan.PartitionKey = routing(w.Where)
+	return nil
+}
+
+// notKey finds a column that a statement sets or deletes.
+func (c *compiler) notKey(id cql.Ident, what string) (*schema.Column, error) {
+	col, err := c.column(id)
+	if err != nil {
+		return nil, err
+	}
+	if col.Kind == schema.PartitionKey || col.Kind == schema.Clustering {
+		return nil, at(id, "PRIMARY KEY part %s found in %s part", col.Name, what)
+	}
+	return col, nil
+}
+
+// put adds a cell where its column belongs, and refuses a second plain assignment of one column.
+func (w *Write) put(cell Cell, id cql.Ident) error {
+	list := &w.Cells
+	if cell.Column.Kind == schema.Static {
+		list = &w.Statics
+	}
+	for _, other := range *list {
+		if other.Column == cell.Column && other.Key == nil && cell.Key == nil && other.Op != CellField && cell.Op != CellField {
+			return at(id, "Multiple incompatible setting of column %s", cell.Column.Name)
+		}
+	}
+	*list = append(*list, cell)
+	return nil
+}
+
+func (c *compiler) assignment(a *cql.Assignment, w *Write) (err error) {
+	col, err := c.notKey(a.Column, "SET")
+	if err != nil {
+		return err
+	}
+	cell := Cell{Column: col}
+	switch {
+	case a.Key != nil:
+		err = c.elementAssignment(a, &cell)
+	case a.Field != nil:
+		err = c.fieldAssignment(a, &cell)
+	case a.Op == cql.Assign:
+		cell.Value, err = c.expr(a.Value, col.Type, col.Name)
+	default:
+		err = c.combination(a, &cell)
+	}
+	if err != nil {
+		return err
+	}
+	return w.put(cell, a.Column)
+}
+
+func (c *compiler) elementAssignment(a *cql.Assignment, cell *Cell) (err error) {
+	col := cell.Column
+	switch {
+	case !col.Type.IsMultiCell():
+		return at(a, "Invalid operation (%s[%s] = %s) for frozen or non collection column %s", col.Name, a.Key, a.Value, col.Name)
+	case col.Type.Kind == types.List:
+		return at(a, "Setting a list's element by its index needs a read before the write, which comes with a later release: %s[%s]", col.Name, a.Key)
+	case col.Type.Kind != types.Map:
+		return at(a, "Invalid operation (%s[%s] = %s) for column %s of type %s", col.Name, a.Key, a.Value, col.Name, col.Type)
+	}
+	cell.Op = CellPut
+	if cell.Key, err = c.expr(a.Key, col.Type.Elems[0], "key("+col.Name+")"); err != nil {
+		return err
+	}
+	cell.Value, err = c.expr(a.Value, col.Type.Elems[1], "value("+col.Name+")")
+	return err
+}
+
+func (c *compiler) fieldAssignment(a *cql.Assignment, cell *Cell) (err error) {
+	cell.Op = CellField
+	if cell.Field, err = c.userField(cell.Column, *a.Field); err != nil {
+		return err
+	}
+	cell.Value, err = c.expr(a.Value, cell.Column.Type.Elems[cell.Field], cell.Column.Name+"."+a.Field.Name)
+	return err
+}
+
+func (c *compiler) userField(col *schema.Column, f cql.Ident) (int, error) {
+	if col.Type.Kind != types.UDT || !col.Type.IsMultiCell() {
+		return 0, at(f, "Invalid operation on field %s of column %s: it is of type %s, not a non-frozen user type", f.Name, col.Name, col.Type)
+	}
+	for i, name := range col.Type.Fields {
+		if name == f.Name {
+			return i, nil
+		}
+	}
+	return 0, at(f, "UDT column %s does not have a field named %s", col.Name, f.Name)
+}
+
+// combination is c = c + v, c = v + c and c = c - v.
+func (c *compiler) combination(a *cql.Assignment, cell *Cell) (err error) {
+	col, t := cell.Column, cell.Column.Type
+	if !t.IsCollection() {
+		return at(a, "Invalid operation (%s = %s %s %s) for non counter column %s", col.Name, col.Name, map[cql.AssignOp]string{cql.Subtract: "-"}[a.Op]+
+			map[cql.AssignOp]string{cql.Append: "+", cql.Prepend: "+"}[a.Op], a.Value, col.Name)
+	}
+	if !t.IsMultiCell() {
+		return at(a, "Invalid operation on frozen collection column %s: assign the whole value", col.Name)
+	}
+	want := t
+	switch {
+	case a.Op == cql.Subtract && t.Kind == types.List:
+		return at(a, "Taking values out of a list needs a read before the write, which comes with a later release: %s", col.Name)
+	case a.Op == cql.Subtract && t.Kind == types.Map:
+		cell.Op, want = CellRemove, types.NewSet(t.Elems[0], false)
+	case a.Op == cql.Subtract:
+		cell.Op = CellRemove
+	case a.Op == cql.Prepend && t.Kind == types.List:
+		cell.Op = CellPrepend
+	default:
+		cell.Op = CellAppend
+	}
+	cell.Value, err = c.expr(a.Value, want, col.Name)
+	return err
+}
+
+func (c *compiler) delete(st *cql.Delete) (*Write, error) {
+	if err := c.target(st.Table); err != nil {
+		return nil, err
+	}
+	if st.IfExists || len(st.If) > 0 {
+		return nil, at(st, conditionsLater)
+	}
+	w := &Write{Table: c.table}
+	if err := c.using(st.Using, w); err != nil {
+		return nil, err
+	}
+	for i := range st.Targets {
+		if err := c.deleteTarget(&st.Targets[i], w); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.modified(st.Where, w, "DELETE"); err != nil {
+		return nil, err
+	}
+	n := len(w.Where.Clustering)
+	slice := n > 0 && w.Where.Clustering[n-1].Slice()
+	full := len(w.missing()) == 0 && !slice
+	switch {
+	case len(w.Cells) > 0 && slice:
+		return nil, invalid("Range deletions are not supported for specific columns")
+	case len(w.Cells) > 0 && !full:
+		return nil, invalid("Some clustering keys are missing: %s", names(w.missing()))
+	case len(st.Targets) > 0:
+	case n == 0 && len(w.Table.Clustering) > 0:
+		w.Remove = RemovePartition
+	case len(w.Table.Clustering) == 0:
+		w.Remove = RemovePartition
+	case full:
+		w.Remove = RemoveRows
+	default:
+		w.Remove = RemoveRange
+	}
+	return w, nil
+}
+
+func (c *compiler) deleteTarget(t *cql.DeleteTarget, w *Write) error {
+	col, err := c.notKey(t.Column, "DELETE")
+	if err != nil {
+		return err
+	}
+	cell := Cell{Column: col, Op: CellDelete}
+	switch {
+	case t.Field != nil:
+		cell.Op = CellField
+		if cell.Field, err = c.userField(col, *t.Field); err != nil {
+			return err
+		}
+		cell.Value = &Expr{Op: OpConst, Type: col.Type.Elems[cell.Field]}
+	case t.Key != nil:
+		switch {
+		case !col.Type.IsMultiCell() || !col.Type.IsCollection():
+			return at(t, "Invalid deletion operation for frozen or non collection column %s", col.Name)
+		case col.Type.Kind == types.List:
+			return at(t, "Deleting a list's element by its index needs a read before the write, which comes with a later release: %s[%s]", col.Name, t.Key)
+		}
+		cell.Op = CellDeleteKey
+		if cell.Key, err = c.expr(t.Key, col.Type.Elems[0], "key("+col.Name+")"); err != nil {
+			return err
+		}
+	}
+	return w.put(cell, t.Column)
+}
+
+// Batch is a planned BATCH statement.
+type Batch struct {
+	Type      cql.BatchKind
+	Timestamp *Expr
+	Writes    []*Write
+}
+
+func (c *compiler) batch(st *cql.Batch) (*Batch, error) {
+	b := &Batch{Type: st.Type}
+	if st.Type == cql.CounterBatch {
+		return nil, at(st, "Counters come with a later release of nodedb")
+	}
+	if st.Using.TTL != nil {
+		return nil, at(st, "Global TTL on the BATCH statement is not supported.")
+	}
+	if st.Using.Timestamp != nil {
+		var err error
+		if b.Timestamp, err = c.expr(st.Using.Timestamp, types.BigintType, "[timestamp]"); err != nil {
+			return nil, err
+		}
+	}
+	var routingKey []uint16
+	for i, s := range st.Statements {
+		var w *Write
+		var err error
+		switch s := s.(type) {
+		case *cql.Insert:
+			w, err = c.insert(s)
+		case *cql.Update:
+			w, err = c.update(s)
+		case *cql.Delete:
+			w, err = c.delete(s)
+		default:
+			err = at(s, "%s cannot be part of a batch", s.Kind())
+		}
+		if err != nil {
+			return nil, err
+		}
+		if w.Timestamp != nil && b.Timestamp != nil {
+			return nil, at(s, "Timestamp must be set either on BATCH or individual statements")
+		}
+		if i == 0 {
+			routingKey = c.plan.PartitionKey
+		}
+		b.Writes = append(b.Writes, w)
+	}
+	c.plan.PartitionKey = routingKey
+	return b, nil
+}
