@@ -125,6 +125,7 @@ func majority(nodes []*vnodes.Node, applied map[vnodes.HostID]bool) bool {
 type streamJob struct {
 	table *schema.Table
 	span  vnodes.Range
+	level consistency.Level
 }
 
 // stream fetches, merged from a read quorum of the present owners, every range that this node will own and doesn't yet.
@@ -164,7 +165,7 @@ func (n *Node) streamJobs() []streamJob {
 				continue
 			}
 			for _, t := range ks.Tables {
-				jobs = append(jobs, streamJob{t, rr.Range})
+				jobs = append(jobs, streamJob{t, rr.Range, consistency.Quorum})
 			}
 		}
 	}
@@ -180,9 +181,9 @@ func owns(nodes []*vnodes.Node, id vnodes.HostID) bool {
 	return false
 }
 
-// fetch reads one range page by page at QUORUM and applies it here.
+// fetch reads one range page by page at the job's level and applies it here.
 func (n *Node) fetch(ctx context.Context, j streamJob) error {
-	request := coordinator.ReadRequest{Level: consistency.Quorum, Table: j.table, Spec: storage.ReadSpec{
+	request := coordinator.ReadRequest{Level: j.level, Table: j.table, Spec: storage.ReadSpec{
 		Storage: j.table.Storage, Range: j.span, Now: n.clock.Seconds(), ByteLimit: streamPage,
 	}}
 	for ctx.Err() == nil {

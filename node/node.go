@@ -68,6 +68,7 @@ type Node struct {
 	gossip      *gossip.Members
 	metrics     *metrics.Registry
 	doors       doors
+	pending     pendingTables
 	ready       atomic.Bool
 	stop        context.CancelFunc
 	background  sync.WaitGroup
@@ -100,13 +101,23 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if err := n.enter(ctx, peers); err != nil {
 		return nil, err
 	}
+	if m, ok := n.log.State().Member(n.cluster.self); ok && m.State != vnodes.StateNormal {
+		if err := n.checkClock(); err != nil {
+			return nil, err
+		}
+	}
 	if err := n.startGossip(); err != nil {
 		return nil, err
 	}
 	n.goBackground(func() { n.hints.Run(life) })
 	n.goBackground(func() { n.settle(life) })
+	n.goBackground(func() { n.refill(life) })
+	n.goBackground(func() { n.watchClock(life) })
+	if err := n.serveDoors(); err != nil {
+		return nil, err
+	}
 	n.ready.Store(true)
-	return n, n.serveDoors()
+	return n, nil
 }
 
 func (n *Node) goBackground(f func()) {
@@ -198,6 +209,7 @@ func (n *Node) openCluster() (err error) {
 			return fmt.Errorf("%w: %s holds data of cluster %q, but cluster_name is %q", ErrOtherCluster, n.Config.Data, st.Name, n.Config.ClusterName)
 		}
 		n.applied(st, schema.Target{})
+		n.markPending(st.Catalog)
 	}
 	n.hints, err = hints.Open(hints.Options{
 		FS: n.FS, Dir: n.FS.PathJoin(n.Config.Data, "hints"), MaxBytes: int64(n.Config.MaxHintsSizePerHost),
@@ -207,7 +219,7 @@ func (n *Node) openCluster() (err error) {
 	if err != nil {
 		return err
 	}
-	n.replica = replica.New(replica.Options{Self: c.self, Store: n.engine, Cluster: c, Clock: n.clock})
+	n.replica = replica.New(replica.Options{Self: c.self, Store: n.engine, Cluster: c, Clock: n.clock, Pending: n.pending.Contains})
 	n.coordinator = coordinator.New(coordinator.Options{
 		Self: c.self, DC: n.Config.Datacenter, Cluster: c, Transport: n.transport, Local: n.replica, Hints: n.hints, Clock: n.clock,
 		WriteTimeout: time.Duration(n.Config.WriteRequestTimeout), ReadTimeout: time.Duration(n.Config.ReadRequestTimeout),
@@ -292,7 +304,7 @@ func (n *Node) changed(id vnodes.HostID, address string, up bool) {
 	if up {
 		n.hints.Wake(id)
 	}
-	n.doors.status(address, up)
+	n.announce(address, up)
 }
 
 // heard takes gossip's news of an epoch.

@@ -1,8 +1,12 @@
 package node
 
 import (
+	"fmt"
+	"io"
 	"sync"
 	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
 
 	"nodedb/vnodes"
 )
@@ -73,4 +77,30 @@ func (n *Node) stateOf(m *vnodes.Node) string {
 		return "leaving"
 	}
 	return "up"
+}
+
+// Print writes the status as a table.
+func (s *Status) Print(w io.Writer) {
+	fmt.Fprintf(w, "Cluster %s, metadata epoch %d\n", s.Cluster, s.Epoch)
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"state", "address", "dc", "rack", "tokens", "load", "hints for it", "host id"})
+	for _, n := range s.Nodes {
+		t.AppendRow(table.Row{n.State, n.Address, n.DC, n.Rack, n.Tokens, bytesText(n.LoadBytes), n.PendingHints, n.HostID})
+	}
+	t.Render()
+}
+
+// bytesText writes a size as people read it.
+func bytesText(b uint64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	v, i := float64(b), 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", b)
+	}
+	return fmt.Sprintf("%.1f %s", v, units[i])
 }

@@ -48,13 +48,14 @@ func (c *cluster) handleApplied(in *rpc.Inbound) {
 
 // report is what a node tells of itself (VerbStatus).
 type report struct {
-	Load  uint64            `msgpack:"load"`
-	Hints map[string]int64  `msgpack:"hints"` // waiting here, by host id
-	Extra map[string]uint64 `msgpack:"extra,omitempty"`
+	Load    uint64           `msgpack:"load"`
+	Hints   map[string]int64 `msgpack:"hints"`   // waiting here, by host id
+	Pending []uint32         `msgpack:"pending"` // memory tables that wait for their rows, by storage id
+	Wall    int64            `msgpack:"wall"`    // wall clock, µs
 }
 
 func (n *Node) report() report {
-	r := report{Load: n.engine.DiskBytes(), Hints: map[string]int64{}}
+	r := report{Load: n.engine.DiskBytes(), Hints: map[string]int64{}, Pending: n.pending.list(), Wall: time.Now().UnixMicro()}
 	for id, count := range n.hints.PendingAll() {
 		r.Hints[id.String()] = count
 	}
@@ -69,7 +70,7 @@ func (n *Node) handleStatus(in *rpc.Inbound) {
 // errNoAnswer marks a member that is not believed up.
 var errNoAnswer = errors.New("node is down")
 
-// askStatus gets a member's report.
+// askStatus gets a member's report, if it is believed up.
 func (n *Node) askStatus(to *vnodes.Node, timeout time.Duration, done func(report, error)) {
 	switch {
 	case to.ID == n.cluster.self:
@@ -77,12 +78,17 @@ func (n *Node) askStatus(to *vnodes.Node, timeout time.Duration, done func(repor
 	case !n.cluster.Alive(to.ID):
 		done(report{}, errNoAnswer)
 	default:
-		n.transport.Send(&rpc.Call{To: n.cluster.Peer(to), Verb: rpc.VerbStatus, Timeout: timeout, Done: func(body []byte, err error) {
-			var r report
-			if err == nil {
-				err = msgpack.Unmarshal(body, &r)
-			}
-			done(r, err)
-		}})
+		n.fetchStatus(to, timeout, done)
 	}
+}
+
+// fetchStatus gets a report from another member, whatever gossip says of it.
+func (n *Node) fetchStatus(to *vnodes.Node, timeout time.Duration, done func(report, error)) {
+	n.transport.Send(&rpc.Call{To: n.cluster.Peer(to), Verb: rpc.VerbStatus, Timeout: timeout, Done: func(body []byte, err error) {
+		var r report
+		if err == nil {
+			err = msgpack.Unmarshal(body, &r)
+		}
+		done(r, err)
+	}})
 }

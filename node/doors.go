@@ -1,0 +1,134 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"nodedb/coordinator"
+	"nodedb/gossip/metalog"
+	"nodedb/node/metrics"
+	"nodedb/query"
+	"nodedb/query/native"
+	"nodedb/query/schema"
+	"nodedb/vnodes"
+)
+
+// headerTimeout bounds how long an HTTP client may take to send its request's head.
+const headerTimeout = 10 * time.Second
+
+// doors are what clients come in by.
+type doors struct {
+	native     *native.Server
+	http       *http.Server
+	nativePort int
+}
+
+// openDoors makes sure, before anything is started, that the clients' ports can be had.
+func (n *Node) openDoors() error {
+	for setting, port := range map[string]int{
+		"native_transport_port": n.Config.NativeTransportPort, "http_port": n.Config.HTTPPort, "gossip_port": n.Config.GossipPort,
+	} {
+		l, err := n.listen(port)
+		if err != nil {
+			return busy(setting, err)
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) listen(port int) (net.Listener, error) {
+	return net.Listen("tcp", net.JoinHostPort(n.Config.Listen, strconv.Itoa(port)))
+}
+
+// serveDoors opens them.
+func (n *Node) serveDoors() error {
+	n.metrics = metrics.NewRegistry()
+	n.measure()
+	engine := query.NewEngine(n.cluster, query.Options{ReleaseVersion: cassandraRelease})
+	cql, err := n.listen(n.Config.NativeTransportPort)
+	if err != nil {
+		return busy("native_transport_port", err)
+	}
+	web, err := n.listen(n.Config.HTTPPort)
+	if err != nil {
+		return errors.Join(busy("http_port", err), cql.Close())
+	}
+	n.doors.nativePort = n.Config.NativeTransportPort
+	n.doors.native = native.New(native.Options{Engine: engine, Log: n.logger, Stats: n.metrics, MaxConnections: n.Config.MaxConnections})
+	n.doors.http = &http.Server{Handler: n.handler(engine), ReadHeaderTimeout: headerTimeout}
+	n.goBackground(func() { n.ended("CQL", native.ErrServerClosed, n.doors.native.Serve(cql)) })
+	n.goBackground(func() { n.ended("HTTP", http.ErrServerClosed, n.doors.http.Serve(web)) })
+	return nil
+}
+
+// ended takes note of a door that closed by itself.
+func (n *Node) ended(door string, expected, err error) {
+	if err != nil && !errors.Is(err, expected) {
+		n.fatal(fmt.Errorf("the %s door closed: %w", door, err))
+	}
+}
+
+// shutdown stops taking requests and finishes those in flight.
+func (d *doors) shutdown(ctx context.Context) error {
+	var errs []error
+	if d.native != nil {
+		errs = append(errs, d.native.Shutdown(ctx))
+	}
+	if d.http != nil {
+		errs = append(errs, d.http.Shutdown(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// notify tells drivers what changed between two views.
+func (n *Node) notify(before *coordinator.View, st *metalog.State, target schema.Target) {
+	if !n.ready.Load() {
+		return
+	}
+	if target.Kind != "" {
+		n.doors.native.NotifySchema(query.Change(target))
+	}
+	for i := range st.Members {
+		m := &st.Members[i]
+		old, known := before.Ring.Node(m.ID)
+		if m.State == vnodes.StateNormal && (!known || old.State != vnodes.StateNormal) {
+			n.topology(m.Address, native.NewNode)
+		}
+	}
+	for _, old := range before.Ring.Nodes() {
+		if _, still := st.Ring.Node(old.ID); !still {
+			n.topology(old.Address, native.RemovedNode)
+		}
+	}
+}
+
+func (n *Node) topology(address string, change native.TopologyChange) {
+	if at, ok := n.doors.at(address); ok {
+		n.doors.native.NotifyTopology(at, change)
+	}
+}
+
+// at is the address that clients use for a node.
+func (d *doors) at(address string) (netip.AddrPort, bool) {
+	ip, err := netip.ParseAddr(address)
+	return netip.AddrPortFrom(ip, uint16(d.nativePort)), err == nil
+}
+
+// announce tells drivers that a node came up or went down.
+func (n *Node) announce(address string, up bool) {
+	if !n.ready.Load() {
+		return
+	}
+	if at, ok := n.doors.at(address); ok {
+		n.doors.native.NotifyStatus(at, up)
+	}
+}
