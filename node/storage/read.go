@@ -313,7 +313,7 @@ func (r *reader) leavePartition() {
 		r.ok = r.cur.seekGE(appendPrefixEnd(r.seek[:0], r.prefix))
 		return
 	}
-	if r.ok = r.ok && bytes.HasPrefix(r.cur.key(), r.prefix); r.ok {
+	if r.ok && bytes.HasPrefix(r.cur.key(), r.prefix) { // it may be there already
 		r.ok = r.cur.nextPrefix()
 	}
 }
