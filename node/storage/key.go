@@ -108,21 +108,19 @@ func appendSystemKey(dst []byte, space byte, name string) []byte {
 	return append(append(dst, 0, 0, 0, 0, space), name...)
 }
 
+// maxStorageID is the largest storage id: the one above it bounds its keys.
+const maxStorageID = ^row.StorageID(0) - 1
+
 // tableSpan gives the bounds of all keys of a table.
 func tableSpan(id row.StorageID) (lower, upper []byte) {
-	lower = binary.BigEndian.AppendUint32(nil, uint32(id))
-	if upper = binary.BigEndian.AppendUint32(nil, uint32(id)+1); id == ^row.StorageID(0) {
-		upper = []byte{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}
-	}
-	return lower, upper
+	return binary.BigEndian.AppendUint32(nil, uint32(id)), binary.BigEndian.AppendUint32(nil, uint32(id)+1)
 }
 
 // appendRangeBounds appends the bounds of the tokens (Start, End] of a range that does not wrap. No partition has MinToken.
 func appendRangeBounds(lower, upper []byte, id row.StorageID, r vnodes.Range) (l, u []byte) {
 	lower = appendToken(lower, id, r.Start+1)
 	if r.End == vnodes.MaxToken {
-		_, end := tableSpan(id)
-		return lower, append(upper, end...)
+		return lower, binary.BigEndian.AppendUint32(upper, uint32(id)+1)
 	}
 	return lower, appendToken(upper, id, r.End+1)
 }

@@ -77,8 +77,8 @@ func (e *Engine) SetTables(tables map[row.StorageID]TableKind, highest row.Stora
 	old := e.tables.Load()
 	next := &tableSet{kinds: make(map[row.StorageID]*table, len(tables)), highest: highest}
 	for id, kind := range tables {
-		if id == 0 || id > highest {
-			return fmt.Errorf("storage: SetTables: storage id %d, want 1 to the highest, %d", id, highest)
+		if id == 0 || id > min(highest, maxStorageID) {
+			return fmt.Errorf("storage: SetTables: storage id %d, want 1 to the highest, %d", id, min(highest, maxStorageID))
 		}
 		t := old.kinds[id]
 		if t == nil {
@@ -156,7 +156,7 @@ func (e *Engine) dropAbsent() error {
 				return err
 			}
 		}
-		if id = next; id == ^row.StorageID(0) {
+		if id = next; id >= maxStorageID {
 			return nil
 		}
 	}
