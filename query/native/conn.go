@@ -122,7 +122,7 @@ func (c *conn) read() error {
 			c.submit() // what came before the bad frame is answered
 			return err
 		}
-		if len(c.burst) > 0 && (len(c.burst) >= maxBurst || !c.reader.Buffered()) {
+		if len(c.burst) > 0 && (len(c.burst) >= min(maxBurst, c.server.o.MaxInFlight) || !c.reader.Buffered()) {
 			c.submit()
 			c.server.pool.waitRoom(c)
 		}

@@ -40,7 +40,8 @@ type Options struct {
 
 	// MaxConnections open at once, default 4096. One more is told so and closed. Each costs about 30 KiB while it idles.
 	MaxConnections int
-	// MaxInFlight requests of one connection, default 1024; beyond it nothing more is read from it until half are answered.
+	// MaxInFlight requests of one connection, default 1024; beyond it (by at most one burst of maxBurst) nothing more is read from it until half are
+	// answered.
 	MaxInFlight int
 	// MaxConnBytes of one connection's requests in flight, default 32 MiB, with the same effect.
 	MaxConnBytes int
