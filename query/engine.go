@@ -4,10 +4,15 @@ package query
 
 import (
 	"context"
+	"crypto/md5"
+	"errors"
 
-	"nodedb/coordinator/consistency"
+	"github.com/cespare/xxhash/v2"
+
+	"nodedb/query/cql"
 	"nodedb/query/exec"
-	"nodedb/query/types"
+	"nodedb/query/plan"
+	"nodedb/query/wire"
 )
 
 // Session is one client's state: a door keeps one a connection. Not safe for concurrent use unless Keyspace is left alone.
@@ -17,55 +22,31 @@ type Session struct {
 	Client   string // remote address
 }
 
-// Params are a request's options.
-type Params struct {
-	Values     [][]byte // positional (in marker order), or by Names; nil is null
-	Unset      []bool   // nil, or for each value: UNSET
-	Names      []string // named values: as long as Values
-	Level      consistency.Level
-	Serial     consistency.Level
-	PageSize   int // rows; 0: not paged
-	PageState  []byte
-	Timestamp  int64  // µs; NoTimestamp: ours
-	Keyspace   string // v5: overrides the session's
-	NowSeconds int64  // v5; 0: ours
-	Trace      bool
-}
+// Params are a request's options: see exec.Params.
+type Params = exec.Params
 
 // NoTimestamp in Params says that the client gave none.
-const NoTimestamp int64 = -1 << 63
+const NoTimestamp = exec.NoTimestamp
 
 // ResultKind as numbered in the binary protocol.
-type ResultKind int32
+type ResultKind = exec.ResultKind
 
+// The kinds of result.
 const (
-	ResultVoid         ResultKind = 1
-	ResultRows         ResultKind = 2
-	ResultSetKeyspace  ResultKind = 3
-	ResultSchemaChange ResultKind = 5
+	ResultVoid         = exec.ResultVoid
+	ResultRows         = exec.ResultRows
+	ResultSetKeyspace  = exec.ResultSetKeyspace
+	ResultSchemaChange = exec.ResultSchemaChange
 )
 
 // ColumnSpec describes a result column or a bind marker.
-type ColumnSpec struct {
-	Keyspace, Table, Name string
-	Type                  *types.Type
-}
+type ColumnSpec = plan.ColumnSpec
 
-// Result of a statement.
-type Result struct {
-	Kind      ResultKind
-	Columns   []ColumnSpec
-	Rows      []byte // RowCount × len(Columns) values, each a CQL [bytes] (int32 length, -1 null)
-	RowCount  int
-	PageState []byte // nil: no more
-	Warnings  []string
-	Keyspace  string // SetKeyspace
-	Change    Change // SchemaChange
-	TraceID   [16]byte
-}
+// Result of a statement: see exec.Result.
+type Result = exec.Result
 
 // Change is what a SCHEMA_CHANGE result and event carry: CREATED|UPDATED|DROPPED, KEYSPACE|TABLE|TYPE, names.
-type Change struct{ Kind, Object, Keyspace, Name string }
+type Change = exec.Change
 
 // Prepared statement's description.
 type Prepared struct {
@@ -79,6 +60,7 @@ type Prepared struct {
 // BatchKind as numbered in the binary protocol.
 type BatchKind uint8
 
+// The kinds of batch.
 const (
 	BatchLogged BatchKind = iota
 	BatchUnlogged
@@ -94,33 +76,178 @@ type BatchStatement struct {
 }
 
 // Engine answers CQL. Safe for concurrent use. Errors are *wire.Error.
-type Engine struct{}
-
-// NewEngine wires an engine.
-func NewEngine(c exec.Cluster, o Options) *Engine { panic("contract") }
+type Engine struct {
+	exec     *exec.Executor
+	prepared *cache
+}
 
 // Options of NewEngine.
 type Options struct {
 	MaxPrepared    int    // statements kept, the least recently used go first; default 10,000
 	ReleaseVersion string // system.local release_version, what drivers see (e.g. 4.0.11-nodedb… must parse as a Cassandra version)
+	Exec           exec.Options
+}
+
+// DefaultMaxPrepared is how many prepared statements are kept where Options don't say.
+const DefaultMaxPrepared = 10_000
+
+// NewEngine wires an engine.
+func NewEngine(c exec.Cluster, o Options) *Engine {
+	if o.MaxPrepared <= 0 {
+		o.MaxPrepared = DefaultMaxPrepared
+	}
+	return &Engine{exec: exec.New(c, o.Exec), prepared: newCache(o.MaxPrepared)}
+}
+
+// keyspaceOf is the keyspace that a request's names are looked up in.
+func keyspaceOf(s *Session, override string) string {
+	if override != "" {
+		return override
+	}
+	return s.Keyspace
+}
+
+// plan parses and plans a statement.
+func (e *Engine) plan(text, keyspace string) (*plan.Plan, error) {
+	parsed, err := cql.Parse(text)
+	if err != nil {
+		var syntax *cql.Error
+		if errors.As(err, &syntax) {
+			return nil, wire.Errorf(wire.CodeSyntax, "%s", syntax.Error())
+		}
+		return nil, wire.Errorf(wire.CodeSyntax, "%v", err)
+	}
+	p, err := plan.Prepare(parsed, e.exec.Schema(), keyspace)
+	if err != nil {
+		return nil, err
+	}
+	d := xxhash.New()
+	d.WriteString(keyspace)
+	d.Write([]byte{0})
+	d.WriteString(text)
+	p.Hash = d.Sum64()
+	return p, nil
 }
 
 // Query parses, plans and runs one statement.
 func (e *Engine) Query(ctx context.Context, s *Session, cql string, p *Params) (*Result, error) {
-	panic("contract")
+	planned, err := e.plan(cql, keyspaceOf(s, p.Keyspace))
+	if err != nil {
+		return nil, err
+	}
+	return e.run(ctx, s, planned, p)
 }
+
+func (e *Engine) run(ctx context.Context, s *Session, planned *plan.Plan, p *Params) (*Result, error) {
+	res, err := e.exec.Run(ctx, planned, p)
+	if err == nil && res.Kind == ResultSetKeyspace {
+		s.Keyspace = res.Keyspace
+	}
+	return res, err
+}
+
+// statementID names a prepared statement as Cassandra does: MD5 of the keyspace and the text.
+func statementID(keyspace, text string) [16]byte { return md5.Sum([]byte(keyspace + text)) }
 
 // Prepare plans a statement for Execute.
 func (e *Engine) Prepare(ctx context.Context, s *Session, cql, keyspace string) (*Prepared, error) {
-	panic("contract")
+	if err := ctx.Err(); err != nil {
+		return nil, wire.Errorf(wire.CodeServer, "The request ended before its answer: %v", err)
+	}
+	keyspace = keyspaceOf(s, keyspace)
+	planned, err := e.plan(cql, keyspace)
+	if err != nil {
+		return nil, err
+	}
+	id := statementID(keyspace, cql)
+	e.prepared.put(id, newStatement(cql, keyspace, planned))
+	return describePrepared(id, planned), nil
+}
+
+func describePrepared(id [16]byte, p *plan.Plan) *Prepared {
+	return &Prepared{ID: id, Markers: p.Markers, PartitionKey: p.PartitionKey, Columns: p.Columns, ResultID: resultID(p.Columns)}
+}
+
+// resultID is a hash of a result's metadata: it changes when the columns do.
+func resultID(columns []ColumnSpec) [16]byte {
+	var b []byte
+	for _, c := range columns {
+		b = append(append(append(append(b, c.Keyspace...), 0), c.Table...), 0)
+		b = append(append(append(append(b, c.Name...), 0), c.Type.String()...), 0)
+	}
+	return md5.Sum(b)
 }
 
 // Execute runs a prepared statement; an unknown id gives an UNPREPARED error. A statement whose table changed is planned anew.
 func (e *Engine) Execute(ctx context.Context, s *Session, id [16]byte, p *Params) (*Result, error) {
-	panic("contract")
+	planned, err := e.lookup(id)
+	if err != nil {
+		return nil, err
+	}
+	return e.run(ctx, s, planned, p)
+}
+
+// lookup finds a prepared statement's plan, made anew if its table changed.
+func (e *Engine) lookup(id [16]byte) (*plan.Plan, error) {
+	st, ok := e.prepared.get(id)
+	if !ok {
+		err := wire.Errorf(wire.CodeUnprepared, "Prepared query with ID %x not found (either the query was not prepared on this host, "+
+			"the host has been restarted, or you have prepared too many queries and it has been evicted)", id)
+		err.ID = id
+		return nil, err
+	}
+	planned := st.plan.Load()
+	if planned.Catalog == e.exec.Catalog() {
+		return planned, nil
+	}
+	if planned.Valid(e.exec.Schema()) {
+		fresh := *planned
+		fresh.Catalog = e.exec.Catalog()
+		if !fresh.Valid(e.exec.Schema()) {
+			return planned, nil // the schema moves on right now: the next request looks again
+		}
+		st.plan.Store(&fresh)
+		return &fresh, nil
+	}
+	planned, err := e.plan(st.text, st.keyspace)
+	if err != nil {
+		return nil, err
+	}
+	st.plan.Store(planned)
+	return planned, nil
+}
+
+// Describe gives a prepared statement's description as it is now: after its table changed, another one than Prepare gave.
+func (e *Engine) Describe(id [16]byte) (*Prepared, error) {
+	planned, err := e.lookup(id)
+	if err != nil {
+		return nil, err
+	}
+	return describePrepared(id, planned), nil
 }
 
 // Batch runs a protocol-level batch.
 func (e *Engine) Batch(ctx context.Context, s *Session, kind BatchKind, sts []BatchStatement, p *Params) (*Result, error) {
-	panic("contract")
+	if len(sts) > exec.MaxBatchStatements {
+		return nil, wire.Errorf(wire.CodeInvalid, "A batch may have %d statements, this one has %d", exec.MaxBatchStatements, len(sts))
+	}
+	kinds := map[BatchKind]cql.BatchKind{BatchLogged: cql.Logged, BatchUnlogged: cql.Unlogged, BatchCounter: cql.CounterBatch}
+	k, ok := kinds[kind]
+	if !ok {
+		return nil, wire.Errorf(wire.CodeProtocol, "Unknown batch type %d", kind)
+	}
+	items := make([]exec.BatchItem, len(sts))
+	for i := range sts {
+		items[i].Values, items[i].Unset = sts[i].Values, sts[i].Unset
+		var err error
+		if sts[i].ID != nil {
+			items[i].Plan, err = e.lookup(*sts[i].ID)
+		} else {
+			items[i].Plan, err = e.plan(sts[i].Query, keyspaceOf(s, p.Keyspace))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return e.exec.Batch(ctx, k, items, p)
 }

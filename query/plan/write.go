@@ -486,3 +486,26 @@ func (c *compiler) batch(st *cql.Batch) (*Batch, error) {
 	c.plan.PartitionKey = routingKey
 	return b, nil
 }
+
+// Values gives the plan of an INSERT of known values: what INSERT JSON comes to once its document is read. It has no USING.
+func Values(t *schema.Table, values map[*schema.Column][]byte) (*Write, error) {
+	c := &compiler{table: t, plan: &Plan{}}
+	w := &Write{Table: t, Marker: true}
+	var keys []*Relation
+	for _, col := range t.Columns {
+		v, ok := values[col]
+		if !ok {
+			continue
+		}
+		x := &Expr{Op: OpConst, Type: col.Type, Value: v, Name: col.Name}
+		switch col.Kind {
+		case schema.PartitionKey, schema.Clustering:
+			keys = append(keys, &Relation{Columns: []*schema.Column{col}, Op: cql.Eq, Operand: Operand{Parts: []*Expr{x}}, Field: -1, text: cql.Ident{}})
+		case schema.Static:
+			w.Statics = append(w.Statics, Cell{Column: col, Value: x})
+		default:
+			w.Cells = append(w.Cells, Cell{Column: col, Value: x})
+		}
+	}
+	return w, c.insertKeys(w, keys)
+}

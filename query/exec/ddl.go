@@ -1,0 +1,57 @@
+package exec
+
+import (
+	"maps"
+	"strings"
+
+	"nodedb/query/plan"
+	"nodedb/query/schema"
+	"nodedb/query/wire"
+)
+
+// change has a change of the schema decided.
+func (r *request) change(c *plan.Change) (*Result, error) {
+	ch := c.Change // plans are shared: this run's own copy
+	if c.AssignID {
+		ch.ID = r.x.sources.Timeuuid()
+	}
+	topology := r.x.cluster.Topology()
+	known := map[string]bool{}
+	for _, n := range topology.Nodes {
+		known[n.DC] = true
+	}
+	if c.Expand {
+		ch.Replication = expand(ch.Replication, known)
+	}
+	if strings.HasSuffix(ch.Class, "NetworkTopologyStrategy") {
+		for dc := range ch.Replication {
+			if !known[dc] {
+				return nil, wire.Errorf(wire.CodeConfig, "Unrecognized strategy option {%s} passed to NetworkTopologyStrategy for keyspace %s", dc, ch.Keyspace)
+			}
+		}
+	}
+	if _, _, err := r.x.Catalog().Apply(&ch, r.x.Catalog().Epoch+1); err != nil {
+		return nil, err // refused here already, so nobody else needs to look at it
+	}
+	target, err := r.x.cluster.ChangeSchema(r.ctx, &ch)
+	if err != nil {
+		return nil, err
+	}
+	if target == (schema.Target{}) || c.Truncate {
+		return &Result{Kind: ResultVoid}, nil
+	}
+	return &Result{Kind: ResultSchemaChange, Change: Change(target)}, nil
+}
+
+// expand gives every datacenter that isn't named the replication_factor.
+func expand(given map[string]string, known map[string]bool) map[string]string {
+	out := maps.Clone(given)
+	factor := out["replication_factor"]
+	delete(out, "replication_factor")
+	for dc := range known {
+		if _, ok := out[dc]; !ok {
+			out[dc] = factor
+		}
+	}
+	return out
+}

@@ -1,0 +1,438 @@
+package exec
+
+import (
+	"bytes"
+	"slices"
+
+	"nodedb/coordinator"
+	"nodedb/coordinator/consistency"
+	"nodedb/node/row"
+	"nodedb/node/storage"
+	"nodedb/query/plan"
+	"nodedb/query/schema"
+	"nodedb/query/types"
+	"nodedb/query/wire"
+	"nodedb/vnodes"
+)
+
+const cannotSortPages = "Cannot page queries with both ORDER BY and a IN restriction on the partition key; " +
+	"you must either remove the ORDER BY or the IN and sort client side, or disable paging for this query"
+
+func (r *request) selectRows(sel *plan.Select) (*Result, error) {
+	if l := r.params.Level; l == consistency.Any {
+		return nil, wire.Errorf(wire.CodeInvalid, "ANY ConsistencyLevel is only supported for writes")
+	}
+	o := newOutput(sel, &r.env)
+	if err := r.limits(o); err != nil {
+		return nil, err
+	}
+	w := &walk{r: r, sel: sel, o: o}
+	if len(r.params.PageState) > 0 {
+		state, err := decodePageState(r.params.PageState, statementHash(r.plan, &r.env))
+		if err != nil {
+			return nil, err
+		}
+		w.resume(state)
+	}
+	var err error
+	if sel.Table.Virtual {
+		err = r.virtualRows(w)
+	} else {
+		err = w.run()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if sel.Sort != nil {
+		o.sort()
+	}
+	res := &Result{Kind: ResultRows, Columns: r.plan.Columns, Rows: o.rows, RowCount: o.count}
+	if w.next != nil && o.left != 0 {
+		w.next.statement, w.next.left = statementHash(r.plan, &r.env), o.left
+		res.PageState = w.next.append(nil)
+	}
+	return res, nil
+}
+
+// limits evaluates LIMIT, PER PARTITION LIMIT and the page size.
+func (r *request) limits(o *output) (err error) {
+	if o.left, err = r.limit(o.sel.Limit, "LIMIT", "limit"); err != nil {
+		return err
+	}
+	if o.perLimit, err = r.limit(o.sel.PerPartition, "PER PARTITION LIMIT", "per partition limit"); err != nil {
+		return err
+	}
+	if r.params.PageSize > 0 {
+		o.wanted = r.params.PageSize
+	}
+	if o.sel.Grouped && o.sel.GroupBy == 0 {
+		o.wanted = -1 // one row
+	}
+	if o.sel.Sort != nil && o.wanted >= 0 {
+		if o.left < 0 || o.left > o.wanted {
+			return wire.Errorf(wire.CodeInvalid, cannotSortPages)
+		}
+		o.wanted = -1
+	}
+	return nil
+}
+
+func (r *request) limit(x *plan.Expr, name, noun string) (int, error) {
+	if x == nil {
+		return -1, nil
+	}
+	v, err := x.Eval(&r.env)
+	switch {
+	case err != nil:
+		return 0, err
+	case plan.IsUnset(v):
+		return -1, nil
+	case len(v) != 4:
+		return 0, wire.Errorf(wire.CodeInvalid, "Invalid null value of %s", noun)
+	}
+	n := int(types.Int32(v))
+	if n <= 0 {
+		return 0, wire.Errorf(wire.CodeInvalid, "%s must be strictly positive", name)
+	}
+	return n, nil
+}
+
+// walk reads what a SELECT asks for, page by page, and feeds its output.
+type walk struct {
+	r   *request
+	sel *plan.Select
+	o   *output
+
+	after *row.Position // where the next read goes on
+	last  place         // behind the last row that is in the output
+	next  *pageState    // where the client's next page goes on; nil: there is none
+
+	// The partition being walked. It may span several reads. key aliases a page.
+	inside  bool
+	token   vnodes.Token
+	key     []byte
+	sawRow  bool // it has live rows
+	statics bool // it has live statics
+
+	reader   row.PageReader
+	arena    []byte
+	reads    int
+	dropped  bool // the table has had columns that are gone: their cells don't make a row live
+	wantKey  bool
+	wantRows bool // clustering values are looked at
+}
+
+// place is a position, and what a page that begins there has to know of its partition.
+type place struct {
+	row.Position
+	sawRow  bool
+	emitted int
+}
+
+// resume goes on from a client's page state.
+func (w *walk) resume(s *pageState) {
+	w.after, w.o.left = &s.position, s.left
+	w.last = place{s.position, s.sawRow, s.emitted}
+	if s.position.Done || s.position.Clustering == nil {
+		return
+	}
+	w.inside, w.token, w.key = true, s.position.Token, s.position.Key
+	w.sawRow, w.o.emitted = s.sawRow, s.emitted
+}
+
+func (w *walk) run() error {
+	t := w.sel.Table
+	w.dropped = int(t.NextColumn)-1 != len(t.Statics)+len(t.Regulars)
+	w.wantKey, w.wantRows = w.sel.UsesKey, w.sel.UsesClustering
+	w.r.env.Row.Table, w.r.env.Row.Now = t, w.r.env.Now
+	spec := storage.ReadSpec{Storage: t.Storage, NoRows: w.sel.Distinct, Reverse: w.sel.Reverse, Now: w.r.env.Now}
+	var err error
+	var empty bool
+	if spec.Slices, empty, err = w.sel.Where.Slices(&w.r.env); err != nil || empty {
+		return w.end(err)
+	}
+	if w.sel.Where.Keys == nil {
+		if spec.Range, empty, err = w.sel.Where.Range(&w.r.env); err != nil || empty {
+			return w.end(err)
+		}
+		stopped, err := w.read(&spec)
+		if err != nil || stopped {
+			return err
+		}
+		return w.end(nil)
+	}
+	partitions, err := w.sel.Where.Partitions(&w.r.env)
+	if err != nil {
+		return err
+	}
+	if partitions, err = w.remaining(partitions); err != nil {
+		return err
+	}
+	for _, p := range partitions {
+		spec.Token, spec.Key = p.Token, p.Key
+		stopped, err := w.read(&spec)
+		if err != nil || stopped {
+			return err
+		}
+	}
+	return w.end(nil)
+}
+
+// end finishes the output when everything was read.
+func (w *walk) end(err error) error {
+	if err != nil {
+		return err
+	}
+	return w.o.finish()
+}
+
+// remaining leaves out the partitions that earlier pages read.
+func (w *walk) remaining(list []plan.Partition) ([]plan.Partition, error) {
+	if w.after == nil {
+		return list, nil
+	}
+	i := slices.IndexFunc(list, func(p plan.Partition) bool { return bytes.Equal(p.Key, w.after.Key) })
+	if i < 0 {
+		return nil, badState("it names a partition that the statement doesn't")
+	}
+	if w.after.Done {
+		w.after = nil
+		i++
+	}
+	return list[i:], nil
+}
+
+// read walks one partition, or a range of tokens, to its end. stopped says that the client's page ends before it.
+func (w *walk) read(spec *storage.ReadSpec) (stopped bool, err error) {
+	for {
+		w.shape(spec)
+		page, err := w.fetch(spec)
+		if err != nil {
+			return false, err
+		}
+		stop, full, err := w.page(page)
+		if err != nil || full {
+			return true, err
+		}
+		if w.after = stop; stop == nil {
+			return w.leave()
+		}
+		if w.exhausted() {
+			w.pause(place{*stop, w.sawRow, w.o.emitted})
+			return true, nil
+		}
+	}
+}
+
+// exhausted reports whether a paged SELECT has read so much that its page ends short rather than late.
+func (w *walk) exhausted() bool {
+	return w.o.wanted >= 0 && w.reads >= MaxReads && !w.o.open
+}
+
+// shape gives a read its limits: replicas stop early only where each live row of theirs is a row of the result.
+func (w *walk) shape(spec *storage.ReadSpec) {
+	spec.After, spec.RowLimit, spec.PartitionRows = w.after, 0, 0
+	if w.sel.Grouped || len(w.sel.Where.Filters) > 0 || w.dropped || w.sel.Sort != nil {
+		return
+	}
+	if w.o.wanted >= 0 {
+		spec.RowLimit = w.o.wanted - w.o.count + 1 // one more tells whether there is another page
+	}
+	if w.o.left >= 0 && (spec.RowLimit == 0 || w.o.left < spec.RowLimit) {
+		spec.RowLimit = w.o.left
+	}
+	if w.o.perLimit > 0 {
+		spec.PartitionRows = w.o.perLimit
+	}
+}
+
+func (w *walk) fetch(spec *storage.ReadSpec) ([]byte, error) {
+	if err := w.r.ctx.Err(); err != nil {
+		return nil, err
+	}
+	w.reads++
+	wait := newWaiter()
+	w.r.x.cluster.Read(w.r.ctx, &coordinator.ReadRequest{Level: w.r.params.Level, Table: w.sel.Table, Spec: *spec, Trace: w.r.trace}, wait.onRead)
+	return wait.wait()
+}
+
+// page walks one page. stop is where it ended early; full says that the client's page ends here.
+func (w *walk) page(page []byte) (stop *row.Position, full bool, err error) {
+	w.reader.Reset(page)
+	for !full && err == nil {
+		var event row.Event
+		if event, err = w.reader.Next(); err != nil {
+			break
+		}
+		switch event {
+		case row.PagePartition:
+			full, err = w.enter()
+		case row.PageRow:
+			full, err = w.row()
+		case row.PageEnd:
+			stop = w.reader.Stop()
+			if stop != nil && w.inside && (stop.Done || stop.Token != w.token || !bytes.Equal(stop.Key, w.key)) {
+				full, err = w.leave()
+			}
+			return stop, full, err
+		}
+	}
+	return nil, full, err
+}
+
+// pause ends the client's page at a place.
+func (w *walk) pause(p place) {
+	w.next = &pageState{sawRow: p.sawRow, emitted: p.emitted, position: p.Position}
+}
+
+// enter begins a partition, or goes on with the one that the last page ended in.
+func (w *walk) enter() (full bool, err error) {
+	if !w.inside || w.reader.Token != w.token || !bytes.Equal(w.reader.Key, w.key) {
+		if full, err = w.leave(); err != nil || full {
+			return full, err
+		}
+		w.inside, w.sawRow, w.token = true, false, w.reader.Token
+		w.o.emitted = 0
+	}
+	w.key = w.reader.Key
+	r := &w.r.env.Row
+	r.Token, r.Key, r.Clustering = w.token, w.key, nil
+	r.Static = w.reader.Header.Static.Index()
+	w.statics = w.live(&r.Static, w.reader.Header.Static)
+	if w.wantKey {
+		r.KeyValues, err = w.sel.Table.SplitPartitionKey(r.KeyValues, w.key)
+	}
+	return false, err
+}
+
+// leave ends a partition. One without live rows is a row all the same when it has statics and the statement asks for whole partitions.
+func (w *walk) leave() (full bool, err error) {
+	if !w.inside {
+		return false, nil
+	}
+	w.inside = false
+	done := place{Position: row.Position{Token: w.token, Key: w.key, Done: true}}
+	if w.sel.Distinct && (w.sawRow || w.statics) || !w.sawRow && w.statics && !w.sel.Where.OnRows {
+		if w.o.full() && !w.o.open {
+			w.pause(w.last)
+			return true, nil
+		}
+		r := &w.r.env.Row
+		r.Clustering, r.Cells = nil, row.View(nil).Index()
+		if _, err := w.o.add(nil); err != nil {
+			return false, err
+		}
+		w.last = done
+	}
+	closed, err := w.o.endPartition()
+	if closed {
+		w.last = done
+	}
+	return w.o.left == 0, err
+}
+
+// row takes one row of the current partition.
+func (w *walk) row() (full bool, err error) {
+	r := &w.r.env.Row
+	r.Cells = w.reader.Row.Index()
+	if !w.live(&r.Cells, w.reader.Row) {
+		return false, nil
+	}
+	w.sawRow = true
+	if w.sel.Distinct || w.o.skipsPartition() {
+		return false, nil
+	}
+	if w.o.full() && !w.o.open { // there is a row beyond the page
+		w.pause(w.last)
+		return true, nil
+	}
+	if w.wantRows {
+		if r.Clustering, w.arena, err = w.sel.Table.SplitClusteringInto(r.Clustering, w.arena[:0], w.reader.Clustering); err != nil {
+			return false, err
+		}
+	}
+	prefix, err := w.groupPrefix()
+	if err != nil {
+		return false, err
+	}
+	count := w.o.count
+	before, err := w.o.add(prefix)
+	if err != nil {
+		return false, err
+	}
+	if before {
+		w.pause(place{row.Position{Token: w.token, Key: w.key, Clustering: w.reader.Clustering, Inclusive: true}, true, w.o.emitted})
+		return true, nil
+	}
+	if w.o.count > count {
+		w.last = place{row.Position{Token: w.token, Key: w.key, Clustering: w.reader.Clustering}, true, w.o.emitted}
+		err = w.sortKey()
+	}
+	return w.o.left == 0, err
+}
+
+// sortKey notes what the row just given is sorted by.
+func (w *walk) sortKey() error {
+	if w.sel.Sort == nil {
+		return nil
+	}
+	key, err := prefixOf(w.sel.Table, w.reader.Clustering, w.sel.Sort[len(w.sel.Sort)-1]+1)
+	w.o.keys[len(w.o.keys)-1].key = key
+	return err
+}
+
+// groupPrefix is the part of the clustering key that GROUP BY looks at.
+func (w *walk) groupPrefix() ([]byte, error) {
+	n := w.sel.GroupBy - len(w.sel.Table.PartitionKey)
+	if n <= 0 {
+		return nil, nil
+	}
+	return prefixOf(w.sel.Table, w.reader.Clustering, n)
+}
+
+// prefixOf gives the encoding of the first n clustering columns.
+func prefixOf(t *schema.Table, key []byte, n int) ([]byte, error) {
+	rest := key
+	for _, c := range t.Clustering[:n] {
+		var err error
+		if _, rest, err = c.Type.DecodeKey(rest, c.Desc); err != nil {
+			return nil, err
+		}
+	}
+	return key[:len(key)-len(rest)], nil
+}
+
+// live reports whether a row exists now. Cells of dropped columns don't count.
+func (w *walk) live(x *row.Index, v row.View) bool {
+	if len(v) == 0 {
+		return false
+	}
+	if !w.dropped {
+		return x.LiveAt(w.r.env.Now)
+	}
+	for i := range x.Len() {
+		cell := x.At(i)
+		if _, known := w.sel.Table.ColumnByID(cell.Column); (known || cell.Column == row.Marker) && cell.LiveAt(w.r.env.Now) {
+			return true
+		}
+	}
+	return false
+}
+
+// sort puts the rows of several partitions in order, and applies LIMIT.
+func (o *output) sort() {
+	slices.SortStableFunc(o.keys, func(a, b sortKey) int {
+		if o.sel.Reverse {
+			return bytes.Compare(b.key, a.key)
+		}
+		return bytes.Compare(a.key, b.key)
+	})
+	if o.left >= 0 && len(o.keys) > o.left {
+		o.keys = o.keys[:o.left]
+	}
+	sorted := make([]byte, 0, len(o.rows))
+	for _, k := range o.keys {
+		sorted = append(sorted, o.rows[k.from:k.to]...)
+	}
+	o.rows, o.count = sorted, len(o.keys)
+}

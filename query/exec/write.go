@@ -1,0 +1,333 @@
+package exec
+
+import (
+	"encoding/binary"
+	"math"
+
+	"nodedb/coordinator"
+	"nodedb/coordinator/consistency"
+	"nodedb/node/row"
+	"nodedb/query/plan"
+	"nodedb/query/schema"
+	"nodedb/query/types"
+	"nodedb/query/wire"
+)
+
+func (r *request) write(w *plan.Write) (*Result, error) {
+	if err := checkWriteLevel(r.params.Level); err != nil {
+		return nil, err
+	}
+	req := &coordinator.WriteRequest{Level: r.params.Level, Kind: coordinator.WriteSimple, Trace: r.trace}
+	var err error
+	if req.Writes, err = r.mutations(nil, w, r.timestamp()); err != nil {
+		return nil, err
+	}
+	if err := r.send(req); err != nil {
+		return nil, err
+	}
+	return &Result{Kind: ResultVoid}, nil
+}
+
+func checkWriteLevel(l consistency.Level) error {
+	if l == consistency.Serial || l == consistency.LocalSerial {
+		return wire.Errorf(wire.CodeInvalid, "You must use conditional updates for serializable writes")
+	}
+	return nil
+}
+
+func (r *request) send(req *coordinator.WriteRequest) error {
+	if len(req.Writes) == 0 {
+		return nil // only unset values: nothing to write
+	}
+	w := newWaiter()
+	r.x.cluster.Write(r.ctx, req, w.onWrite)
+	_, err := w.wait()
+	return err
+}
+
+// mutations appends what a planned write comes to: one mutation for each partition it names. stamp is used where the statement has no timestamp of its own.
+func (r *request) mutations(dst []coordinator.Write, w *plan.Write, stamp int64) ([]coordinator.Write, error) {
+	m := mutator{r: r, w: w, stamp: stamp}
+	if w.JSON != nil {
+		planned, err := r.fromJSON(w)
+		if err != nil {
+			return nil, err
+		}
+		m.w = planned
+	}
+	if err := m.options(); err != nil {
+		return nil, err
+	}
+	partitions, err := m.w.Where.Partitions(&r.env)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range partitions {
+		mutation, err := m.partition(p)
+		if err != nil {
+			return nil, err
+		}
+		if mutation.Header == nil && len(mutation.Rows) == 0 {
+			continue
+		}
+		if size := mutation.Size(); size > MaxMutation {
+			return nil, wire.Errorf(wire.CodeInvalid, "Mutation of %d bytes is too large for the maximum size of %d", size, MaxMutation)
+		}
+		dst = append(dst, coordinator.Write{Table: w.Table, Mutation: mutation})
+	}
+	return dst, nil
+}
+
+// mutator builds one statement's mutations.
+type mutator struct {
+	r      *request
+	w      *plan.Write
+	stamp  int64
+	ttl    int32
+	expiry int64
+	salt   [16]byte // keeps list elements apart; drawn when first needed
+	index  int
+	b      row.Builder
+}
+
+// options evaluates USING.
+func (m *mutator) options() error {
+	env := &m.r.env
+	if m.w.Timestamp != nil {
+		v, err := m.w.Timestamp.Eval(env)
+		switch {
+		case err != nil:
+			return err
+		case plan.IsUnset(v):
+		case v == nil || len(v) != 8:
+			return wire.Errorf(wire.CodeInvalid, "Invalid null value of timestamp")
+		default:
+			m.stamp = types.Int64(v)
+		}
+	}
+	if m.stamp == math.MinInt64 {
+		return wire.Errorf(wire.CodeInvalid, "Timestamp %d is out of range: it has to be over it", m.stamp)
+	}
+	m.ttl = m.w.Table.Options.DefaultTTL
+	if m.w.TTL != nil {
+		v, err := m.w.TTL.Eval(env)
+		switch {
+		case err != nil:
+			return err
+		case plan.IsUnset(v):
+		case len(v) != 4:
+			m.ttl = 0
+		default:
+			m.ttl = types.Int32(v)
+		}
+	}
+	switch {
+	case m.ttl < 0:
+		return wire.Errorf(wire.CodeInvalid, "A TTL must be greater or equal to 0, but was %d", m.ttl)
+	case m.ttl > schema.MaxTTL:
+		return wire.Errorf(wire.CodeInvalid, "ttl is too large. requested (%d) maximum (%d)", m.ttl, schema.MaxTTL)
+	case m.ttl > 0:
+		m.expiry = env.Now + int64(m.ttl)
+	}
+	return nil
+}
+
+func (m *mutator) partition(p plan.Partition) (row.Mutation, error) {
+	t := m.w.Table
+	out := row.Mutation{Storage: t.Storage, Token: p.Token, Key: p.Key}
+	h := row.EmptyHeader
+	if len(m.w.Statics) > 0 {
+		static, err := m.fragment(m.w.Statics, false)
+		if err != nil {
+			return out, err
+		}
+		h.Static = static
+	}
+	var err error
+	switch {
+	case m.w.Remove == plan.RemovePartition:
+		h.Deletion = m.stamp
+	case m.w.Remove == plan.RemoveRange:
+		err = m.ranges(&h)
+	case m.w.Remove == plan.RemoveRows || len(m.w.Cells) > 0 || m.w.Marker:
+		out.Rows, err = m.rows()
+	}
+	if err == nil && !h.IsEmpty() {
+		out.Header = h.Append(nil)
+	}
+	return out, err
+}
+
+func (m *mutator) ranges(h *row.Header) error {
+	slices, _, err := m.w.Where.Slices(&m.r.env)
+	for _, s := range slices {
+		h.Ranges = append(h.Ranges, row.RangeDeletion{Start: s.Start, End: s.End, Timestamp: m.stamp})
+	}
+	return err
+}
+
+// rows gives the entries of the rows that the clustering restrictions name: all columns are restricted by = or IN.
+func (m *mutator) rows() ([]row.Entry, error) {
+	slices, empty, err := m.w.Where.Slices(&m.r.env)
+	if err != nil || empty {
+		return nil, err
+	}
+	m.b.Reset()
+	if m.w.Remove == plan.RemoveRows {
+		m.b.Delete(m.stamp)
+	}
+	fragment, err := m.fragment(m.w.Cells, m.w.Marker)
+	if err != nil || len(fragment) == 0 {
+		return nil, err
+	}
+	if len(slices) == 0 {
+		return []row.Entry{{Clustering: []byte{}, Fragment: fragment}}, nil
+	}
+	entries := make([]row.Entry, len(slices))
+	for i, s := range slices {
+		entries[i] = row.Entry{Clustering: s.Start, Fragment: fragment}
+	}
+	return entries, nil
+}
+
+// fragment builds a row's or the statics' cells.
+func (m *mutator) fragment(cells []plan.Cell, marker bool) ([]byte, error) {
+	if m.w.Remove != plan.RemoveRows {
+		m.b.Reset()
+	}
+	if marker {
+		m.b.Add(m.live(row.Marker, nil, nil))
+	}
+	for i := range cells {
+		if err := m.cell(&cells[i]); err != nil {
+			return nil, err
+		}
+	}
+	return m.b.Append(nil), nil
+}
+
+func (m *mutator) live(id row.ColumnID, path, value []byte) row.Cell {
+	return row.Cell{Column: id, Kind: row.Live, Timestamp: m.stamp, Expiry: m.expiry, TTL: m.ttl, Path: path, Value: value}
+}
+
+func (m *mutator) dead(id row.ColumnID, path []byte) row.Cell {
+	return row.Cell{Column: id, Kind: row.Tombstone, Timestamp: m.stamp, Path: path}
+}
+
+func (m *mutator) cell(c *plan.Cell) error {
+	id, multi := c.Column.ID, c.Column.Type.IsMultiCell()
+	if c.Op == plan.CellDelete {
+		if multi {
+			m.b.Add(row.Cell{Column: id, Kind: row.ComplexTombstone, Timestamp: m.stamp})
+		} else {
+			m.b.Add(m.dead(id, nil))
+		}
+		return nil
+	}
+	var v []byte
+	var err error
+	if c.Value != nil {
+		if v, err = c.Value.Eval(&m.r.env); err != nil {
+			return err
+		}
+	}
+	if plan.IsUnset(v) {
+		return nil
+	}
+	if multi {
+		return m.complex(c, v)
+	}
+	if v == nil {
+		m.b.Add(m.dead(id, nil))
+		return nil
+	}
+	m.b.Add(m.live(id, nil, v))
+	return nil
+}
+
+// complex writes to a collection or user type that isn't frozen.
+func (m *mutator) complex(c *plan.Cell, v []byte) error {
+	id := c.Column.ID
+	switch c.Op {
+	case plan.CellSet:
+		// The deletion lies one microsecond before the new elements, or it would cover them. A null only deletes.
+		deleted := m.stamp - 1
+		if v == nil {
+			deleted = m.stamp
+		}
+		m.b.Add(row.Cell{Column: id, Kind: row.ComplexTombstone, Timestamp: deleted})
+		return m.elements(c.Column, v, false)
+	case plan.CellAppend, plan.CellPrepend:
+		return m.elements(c.Column, v, c.Op == plan.CellPrepend)
+	case plan.CellField:
+		path := binary.BigEndian.AppendUint16(nil, uint16(c.Field))
+		if v == nil {
+			m.b.Add(m.dead(id, path))
+		} else {
+			m.b.Add(m.live(id, path, v))
+		}
+		return nil
+	case plan.CellRemove:
+		for it := c.Value.Type.Elements(v); it.Next(); {
+			m.b.Add(m.dead(id, it.Value()))
+		}
+		return nil
+	}
+	key, err := c.Key.Eval(&m.r.env)
+	if err != nil {
+		return err
+	}
+	switch {
+	case plan.IsUnset(key):
+		return wire.Errorf(wire.CodeInvalid, "Invalid unset map key for column %s", c.Column.Name)
+	case key == nil:
+		return wire.Errorf(wire.CodeInvalid, "Invalid null map key for column %s", c.Column.Name)
+	case c.Op == plan.CellDeleteKey || v == nil:
+		m.b.Add(m.dead(id, key))
+	default:
+		m.b.Add(m.live(id, key, v))
+	}
+	return nil
+}
+
+// elements adds a collection's elements, or a user type's fields, as cells of their own.
+func (m *mutator) elements(col *schema.Column, v []byte, prepend bool) error {
+	n := 0
+	if prepend {
+		n = types.Count(v)
+	}
+	for it := col.Type.Elements(v); it.Next(); {
+		value := it.Value()
+		switch col.Type.Kind {
+		case types.Set:
+			m.b.Add(m.live(col.ID, value, nil))
+		case types.Map:
+			it.Next()
+			m.b.Add(m.live(col.ID, value, it.Value()))
+		case types.List:
+			m.b.Add(m.live(col.ID, m.listPath(prepend, n-it.Index()), value))
+		default:
+			if value != nil {
+				m.b.Add(m.live(col.ID, binary.BigEndian.AppendUint16(nil, uint16(it.Index())), value))
+			}
+		}
+	}
+	return nil
+}
+
+// listPath is the place of a list's element. Elements lie in the order of their timestamps, those put in front before all others, later ones first:
+//
+//	| ±timestamp, sign bit inverted, 8 | number in the statement, 2 | salt, 6 |
+func (m *mutator) listPath(prepend bool, left int) []byte {
+	if m.salt == ([16]byte{}) {
+		m.salt = m.r.x.sources.UUID()
+	}
+	at, number := m.stamp, m.index
+	if prepend {
+		// A list is read from its end backwards when it is put in front: [a, b] + c gives a, b, c.
+		at, number = -m.stamp, math.MaxUint16-left
+	}
+	m.index++
+	path := binary.BigEndian.AppendUint64(nil, uint64(at)^(1<<63))
+	return append(path, unique(number, m.salt)...)
+}
