@@ -158,9 +158,9 @@ type lineReader struct {
 
 const firstBuffer = 256 << 10
 
-// next gives the next row without the end of its line, as find sees it: find gives the index of the LF that ends the row at the front, or -1, and
-// whether what it saw ends inside quotes. A row that is too long, or inside quotes at the end of the input, is cut at its first line, and bad says why. The bytes hold
-// until the next call.
+// next gives the next row without the end of its line, as find sees it: find gives the index of the LF that ends the row at the front, or -1,
+// and whether what it saw ends inside quotes. A row that is too long, or inside quotes at the end of the input, is cut at its first line,
+// and bad says why. The bytes hold until the next call.
 func (r *lineReader) next(find func([]byte) (at int, open bool)) (raw []byte, line int64, bad string, err error) {
 	for {
 		b := r.buf[r.start:r.end]

@@ -51,6 +51,7 @@ const (
 	MaxBatchBytes    = 16 << 10         // values in one batch; Cassandra refuses batches over 50 KiB
 	MaxRowBytes      = 16 << 20         // one row of the input
 	MaxHosts         = 16               // connections, one a host
+	DefaultBytes     = 64 << 20         // of rows sent and not yet acknowledged, with their text; one request may be over it alone
 	windowRows       = 1024             // rows looked at together for their partitions
 	windowBytes      = 4 << 20
 	firstBackoff     = 25 * time.Millisecond // doubles with each attempt, up to
@@ -72,19 +73,21 @@ type Options struct {
 	Delimiter byte     // default comma; tab for TSV
 	Columns   []string // names in the order of the fields; "" or "-" skips one
 	Header    Header
-	// Unknown names in the header are skipped; else they are an error before anything is written. NDJSON: unknown members are skipped; else the row
-	// is rejected.
+	// Unknown names in the header are skipped; else they are an error before anything is written. NDJSON: unknown members are skipped; else
+	// the row is rejected.
 	SkipUnknown bool
-	// Null is text that means null, in fields that are not quoted. An empty field is null, too, for columns that are not text. nil: none.
+	// Null is text that means null. In quotes it is an ordinary text for columns of text. An empty field is null, too, for columns that are
+	// not text. nil: none.
 	Null *string
-	// Derive adds columns to CSV and TSV. It is called once with the names of the fields and gives the names it adds (which replace fields of these names) and
-	// a function that gives their values for a record. An error rejects the row. Slices are reused.
+	// Derive adds columns to CSV and TSV. It is called once with the names of the fields and gives the names it adds (which replace fields of
+	// these names) and a function that gives their values for a record. An error rejects the row. The record is reused.
 	Derive func(header []string) (names []string, values func(record []string) ([]string, error))
 	TTL    int32 // seconds; 0: none
 	Skip   int64 // data rows to skip at the beginning
 
 	Rejects     string // path; default the file's with .rejects added, stdin.rejects for standard input
 	InFlight    int    // requests; default DefaultInFlight
+	Bytes       int    // of rows in flight; default DefaultBytes
 	Attempts    int    // of one request; default DefaultAttempts
 	BatchRows   int    // default DefaultBatchRows; 1: no batches
 	Consistency uint16 // default LOCAL_QUORUM
@@ -129,8 +132,8 @@ func (s Summary) String() string {
 }
 
 // Run loads a file into a table. Every row that was read is acknowledged by the cluster at the consistency level, or in the rejects file with
-// its reason. It ends early, with an error and the summary so far, when the input cannot be read, the cluster cannot be reached for as long as the attempts
-// last, or ctx ends; the rows that were read and not acknowledged are then among the rejects.
+// its reason. It ends early, with an error and the summary so far, when the input cannot be read, the cluster cannot be reached for as long as
+// the attempts last, or ctx ends; the rows that were read and not acknowledged are then among the rejects.
 //
 // A repeated row wins over the earlier one: each row is written with a timestamp of its own, in the order of the file, and a retry keeps it.
 func Run(ctx context.Context, o Options) (Summary, error) {
@@ -168,7 +171,7 @@ func (o *Options) complete() (keyspace, table string, err error) {
 	for _, d := range []struct {
 		value *int
 		def   int
-	}{{&o.InFlight, DefaultInFlight}, {&o.Attempts, DefaultAttempts}, {&o.BatchRows, DefaultBatchRows}} {
+	}{{&o.InFlight, DefaultInFlight}, {&o.Bytes, DefaultBytes}, {&o.Attempts, DefaultAttempts}, {&o.BatchRows, DefaultBatchRows}} {
 		if *d.value <= 0 {
 			*d.value = d.def
 		}

@@ -492,3 +492,18 @@ func BenchmarkLoad(b *testing.B) {
 	}
 	b.ReportMetric(float64(rows)/time.Since(start).Seconds(), "rows/s")
 }
+
+// Rows in flight are bounded by their bytes too; a row over the bound goes alone. All arrive.
+func TestLargeRows(t *testing.T) {
+	s := newServer(t, flights...)
+	in := "origin,day,dep,carrier,note\n"
+	for i := range 100 {
+		in += fmt.Sprintf("P%d,2013-01-01,1,UA,%s\n", i, strings.Repeat("x", 1<<(i%17)))
+	}
+	o := options(t, s, in)
+	o.Bytes = 20_000
+	mustLoad(t, o, 100, 0)
+	if n := len(s.dump()); n != 100 {
+		t.Errorf("%d rows", n)
+	}
+}

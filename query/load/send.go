@@ -17,7 +17,8 @@ import (
 // the row at fault is rejected.
 type job struct {
 	rows     []*row
-	single   int // sent one by one: the next one is rows[single-1]; 0: all at once
+	size     int64 // bytes of the rows
+	single   int   // sent one by one: the next one is rows[single-1]; 0: all at once
 	attempts int
 	due      time.Time
 	host     *host
@@ -39,8 +40,10 @@ type result struct {
 	err error
 }
 
-// sender sends jobs, retries what may pass, and rejects what may not. Its one goroutine, settle, owns all decisions about results; jobs in flight are bounded by
-// slots, and each holds its slot until all its rows are settled.
+// sender sends jobs, retries what may pass, and rejects what may not. Its one goroutine, settle, owns all decisions about results. Jobs in
+// flight are bounded by slots and bytes, and each holds its slot until all its rows are settled.
+//
+// Invariant: a job in a slot has exactly one of: a request at a node, a result in results, a place in waiting. So results never fills.
 type sender struct {
 	o       *Options
 	hosts   *hosts
@@ -48,7 +51,9 @@ type sender struct {
 	rejects *rejects
 	fail    func(error) // ends the load
 	slots   chan struct{}
-	results chan result // has room for every slot, so callbacks never wait
+	bytes   atomic.Int64  // of the rows in slots
+	freed   chan struct{} // a slot was freed; the reader waits for it when bytes is over its bound
+	results chan result   // has room for every slot, so callbacks never wait
 	done    chan struct{}
 	owned   sync.WaitGroup
 	waiting jobHeap // settle's
@@ -58,23 +63,43 @@ type sender struct {
 
 func newSender(o *Options, h *hosts, columns []column, r *rejects, fail func(error)) *sender {
 	return &sender{o: o, hosts: h, columns: columns, rejects: r, fail: fail, slots: make(chan struct{}, o.InFlight),
-		results: make(chan result, o.InFlight), done: make(chan struct{})}
+		freed: make(chan struct{}, 1), results: make(chan result, o.InFlight), done: make(chan struct{})}
 }
 
 // start begins settling results; ctx ends retries.
 func (s *sender) start(ctx context.Context) { s.owned.Go(func() { s.settle(ctx) }) }
 
-// submit sends a job as soon as there is a slot. When ctx ends first, its rows are rejected.
+// submit sends a job as soon as there is a slot, and room for its bytes. When ctx ends first, its rows are rejected.
 func (s *sender) submit(ctx context.Context, rows []*row) {
-	if ctx.Err() != nil {
-		s.rejectAll(rows, context.Cause(ctx))
-		return
+	j := &job{rows: rows}
+	for _, w := range rows {
+		j.size += int64(w.size + len(w.raw))
 	}
+	for ctx.Err() == nil && s.bytes.Load() > 0 && s.bytes.Load()+j.size > int64(s.o.Bytes) {
+		select {
+		case <-s.freed:
+		case <-ctx.Done():
+		}
+	}
+	if ctx.Err() == nil {
+		select {
+		case s.slots <- struct{}{}:
+			s.bytes.Add(j.size)
+			s.send(j)
+			return
+		case <-ctx.Done():
+		}
+	}
+	s.rejectAll(rows, context.Cause(ctx))
+}
+
+// free ends a job.
+func (s *sender) free(j *job) {
+	s.bytes.Add(-j.size)
+	<-s.slots
 	select {
-	case s.slots <- struct{}{}:
-		s.send(&job{rows: rows})
-	case <-ctx.Done():
-		s.rejectAll(rows, context.Cause(ctx))
+	case s.freed <- struct{}{}:
+	default: // the reader has been told already
 	}
 }
 
@@ -196,13 +221,13 @@ func (s *sender) advance(j *job) {
 		s.send(j)
 		return
 	}
-	<-s.slots
+	s.free(j)
 }
 
 // giveUp rejects what the job has not settled and frees its slot.
 func (s *sender) giveUp(j *job, why error) {
 	s.rejectAll(j.rows[max(0, j.single-1):], why)
-	<-s.slots
+	s.free(j)
 }
 
 // later puts a job off for its next attempt: doubling, with a random part so that jobs do not come back all at once.
