@@ -5,15 +5,36 @@ package hints
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"nodedb/node/disk"
+	"nodedb/node/metrics"
 	"nodedb/vnodes"
 )
 
-// ErrFull says that a peer's hints reached their bound; the hint is dropped, counted, and left to repair.
-var ErrFull = errors.New("hints: full")
+// Sentinel errors; operations wrap them with what they did.
+var (
+	// ErrFull says that a peer's hints reached their bound; the hint is dropped, counted, and left to repair.
+	ErrFull = errors.New("hints: full")
+	// ErrBusy says that too many hints wait for the disk; the hint is dropped, counted, and left to repair.
+	ErrBusy = errors.New("hints: too many wait for the disk")
+	// ErrTooLarge says that a hint exceeds MaxHintBytes, or is empty.
+	ErrTooLarge = errors.New("hints: not a mutation of 1 byte to 16 MiB")
+	// ErrObsolete, given to Deliver's done, says that the hint need not be kept (its table is gone). Add's done gets it for a peer that was
+	// forgotten meanwhile.
+	ErrObsolete = errors.New("hints: obsolete")
+	// ErrClosed says that the store was closed.
+	ErrClosed = errors.New("hints: closed")
+	// ErrFailed says that a sync failed: what the disk holds is unknown, and no hint is taken any more until a restart.
+	ErrFailed = errors.New("hints: stopped after a failed sync")
+	// ErrVersion says that a file was written by a newer nodedb.
+	ErrVersion = errors.New("hints: written by a newer nodedb")
+)
 
 // Options of Open.
 type Options struct {
@@ -31,30 +52,235 @@ type Options struct {
 	// BytesPerSecond throttles replay a peer; 0: 32 MiB/s. InFlight bounds unacknowledged hints a peer; 0: 128.
 	BytesPerSecond int64
 	InFlight       int
+	// Metrics shows the store's counters; nil: nowhere.
+	Metrics *metrics.Registry
+	// Fatal is called once when a sync failed; nil: it is only logged, and Add gives ErrFailed from then on.
+	Fatal func(error)
 }
 
-// ErrObsolete, given to Deliver's done, says that the hint need not be kept (its table is gone).
-var ErrObsolete = errors.New("hints: obsolete")
+const (
+	// MaxQueuedBytes bounds the hints that wait for the disk, of all peers.
+	MaxQueuedBytes = 64 << 20
+	// MaxInFlightBytes bounds the unacknowledged hints of a peer, beside InFlight. One hint may always be under way.
+	MaxInFlightBytes = 32 << 20
+	// ReplayInterval is how often peers with hints are tried without a Wake, and old hints dropped.
+	ReplayInterval = 10 * time.Second
+)
+
+func (o *Options) setDefaults() {
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = 1 << 30
+	}
+	if o.MaxAge <= 0 {
+		o.MaxAge = 3 * time.Hour
+	}
+	if o.Segment <= 0 {
+		o.Segment = 16 << 20
+	}
+	if o.BytesPerSecond <= 0 {
+		o.BytesPerSecond = 32 << 20
+	}
+	if o.InFlight <= 0 {
+		o.InFlight = 128
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
 
 // Store keeps the hints of one node.
-type Store struct{}
+//
+// One goroutine, the writer (writer.go), changes files: it appends what Add queued, many hints to one sync, saves each peer's progress,
+// and removes segments. Run (replay.go) has one goroutine for each peer that is being sent to; those only read. What they share is in
+// memory, under mu, which nobody holds across a call, a send or I/O.
+//
+//  1. A hint is acknowledged (Add's done) once its record and its segment's directory entry are synced.
+//  2. It is pending until Deliver's done said that it was applied or is obsolete, or until it expired.
+//  3. A peer's acked position never passes a pending hint. What lies before it is gone for good once it is saved, and a segment is
+//     removed only after the position behind it was saved: a removal that a crash undoes brings nothing back.
+//  4. Hints may be delivered twice (after a crash, or a failure that was none): they are idempotent mutations.
+type Store struct {
+	o     Options
+	stats stats
 
-// Open reads the segments that are there; a torn tail is cut, a corrupt record in the middle is counted and its segment kept aside.
-func Open(o Options) (*Store, error) { panic("contract") }
+	work       chan struct{} // capacity 1: the writer has something to do
+	due        chan struct{} // capacity 1: Run should look for peers to send to
+	writerDone chan struct{}
 
-// Add stores a hint for a peer and calls done when it is synced (group commit). It must not block.
-func (s *Store) Add(to vnodes.HostID, mutation []byte, done func(error)) { panic("contract") }
+	mu struct {
+		sync.Mutex
+		peers  map[vnodes.HostID]*peer
+		dirty  []*peer // have work for the writer; each once
+		queued int64   // bytes of all queues
+		closed bool
+		failed error
+	}
+}
 
-// Run replays until ctx ends: whenever a peer with hints is alive. Wake tells that a peer just came up.
-func (s *Store) Run(ctx context.Context) { panic("contract") }
-func (s *Store) Wake(peer vnodes.HostID) { panic("contract") }
+// Add stores a hint for a peer and calls done when it is synced (group commit). It does not block and keeps a copy. done gets the
+// reason when the hint is not kept, then possibly before Add returns; it must not block.
+func (s *Store) Add(to vnodes.HostID, mutation []byte, done func(error)) {
+	if len(mutation) == 0 || len(mutation) > MaxHintBytes {
+		done(fmt.Errorf("%w: %d bytes", ErrTooLarge, len(mutation)))
+		return
+	}
+	encoded := appendRecord(make([]byte, 0, recordBytes+len(mutation)), s.o.Now().UnixMilli(), mutation)
+	if err := s.queue(to, encoded, done); err != nil {
+		done(err)
+	}
+}
 
-// Pending is the number of hints not yet delivered, for a peer; PendingAll by peer.
-func (s *Store) Pending(peer vnodes.HostID) int64    { panic("contract") }
-func (s *Store) PendingAll() map[vnodes.HostID]int64 { panic("contract") }
+// queue hands a record to the writer.
+func (s *Store) queue(to vnodes.HostID, encoded []byte, done func(error)) error {
+	size := int64(len(encoded))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.mu.closed:
+		return ErrClosed
+	case s.mu.failed != nil:
+		return s.mu.failed
+	case s.mu.queued+size > MaxQueuedBytes:
+		s.stats.busy.Add(1)
+		return fmt.Errorf("%w: %d bytes", ErrBusy, s.mu.queued)
+	}
+	p := s.mu.peers[to]
+	if p == nil {
+		p = newPeer(to)
+		s.mu.peers[to] = p
+	}
+	if p.bytes+size > s.o.MaxBytes {
+		s.stats.full.Add(1)
+		return fmt.Errorf("%w: %d bytes are kept for %s, the limit is %d", ErrFull, p.bytes, to, s.o.MaxBytes)
+	}
+	p.bytes += size
+	s.mu.queued += size
+	p.queue = append(p.queue, queued{encoded, done})
+	s.markDirty(p)
+	return nil
+}
 
-// Forget drops a removed peer's hints.
-func (s *Store) Forget(peer vnodes.HostID) error { panic("contract") }
+// markDirty has the writer look at a peer. REQUIRES: mu.
+func (s *Store) markDirty(p *peer) {
+	if p.dirty {
+		return
+	}
+	p.dirty = true
+	s.mu.dirty = append(s.mu.dirty, p)
+	signal(s.work)
+}
 
-// Close syncs and stops.
-func (s *Store) Close() error { panic("contract") }
+// signal wakes who waits on a channel of capacity 1; one signal stands for many.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Wake tells that a peer just came up: it is tried at once.
+func (s *Store) Wake(id vnodes.HostID) {
+	s.mu.Lock()
+	p := s.mu.peers[id]
+	if p != nil {
+		p.notBefore = time.Time{}
+	}
+	s.mu.Unlock()
+	if p != nil {
+		signal(s.due)
+	}
+}
+
+// Pending is the number of hints not yet delivered, for a peer.
+func (s *Store) Pending(id vnodes.HostID) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.mu.peers[id]; p != nil {
+		return p.pending
+	}
+	return 0
+}
+
+// PendingAll is Pending of all peers that have hints.
+func (s *Store) PendingAll() map[vnodes.HostID]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[vnodes.HostID]int64, len(s.mu.peers))
+	for id, p := range s.mu.peers {
+		if p.pending > 0 {
+			all[id] = p.pending
+		}
+	}
+	return all
+}
+
+// Forget drops a removed peer's hints, and returns when their files are gone.
+func (s *Store) Forget(id vnodes.HostID) error {
+	s.mu.Lock()
+	if s.mu.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	p := s.mu.peers[id]
+	if p == nil {
+		s.mu.Unlock()
+		return nil
+	}
+	if p.forgotten == nil {
+		p.forgotten = make(chan struct{})
+		delete(s.mu.peers, id)
+		s.stats.dropped.Add(p.pending)
+		s.markDirty(p)
+	}
+	signal(p.kick)
+	s.mu.Unlock()
+	<-p.forgotten
+	return p.forgetErr
+}
+
+// Close syncs and stops. End Run first: what is under way then counts as not delivered.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	closed := s.mu.closed
+	s.mu.closed = true
+	s.mu.Unlock()
+	if closed {
+		return nil
+	}
+	signal(s.work)
+	<-s.writerDone
+	s.mu.Lock()
+	peers := slices.Collect(maps.Values(s.mu.peers))
+	failed := s.mu.failed
+	s.mu.Unlock()
+	errs := []error{failed}
+	for _, p := range peers {
+		errs = append(errs, s.savePosition(p), p.closeActive())
+	}
+	return errors.Join(errs...)
+}
+
+// Run replays until ctx ends: whenever a peer with hints is alive. Call it once.
+func (s *Store) Run(ctx context.Context) {
+	tick := time.NewTicker(ReplayInterval)
+	defer tick.Stop()
+	var senders sync.WaitGroup
+	defer senders.Wait()
+	for {
+		for _, p := range s.ready() {
+			if s.o.Alive(p.id) && s.begin(p) {
+				senders.Go(func() { s.replay(ctx, p) })
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.expire()
+		case <-s.due:
+		}
+	}
+}

@@ -1,0 +1,521 @@
+package hints
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"nodedb/node/disk"
+	"nodedb/vnodes"
+)
+
+func host(n byte) vnodes.HostID { return vnodes.HostID{15: n} }
+
+// peers is the other side of Deliver in tests.
+type peers struct {
+	mu       sync.Mutex
+	got      map[vnodes.HostID][]string // in the order of delivery
+	down     map[vnodes.HostID]bool
+	answer   func(to vnodes.HostID, mutation string) error // nil: applied
+	hold     bool                                          // keep done in held
+	held     []func(error)
+	inFlight int
+	most     int // in flight at once
+}
+
+func newPeers() *peers {
+	return &peers{got: map[vnodes.HostID][]string{}, down: map[vnodes.HostID]bool{}}
+}
+
+func (p *peers) deliver(to vnodes.HostID, mutation []byte, done func(error)) {
+	p.mu.Lock()
+	p.inFlight++
+	p.most = max(p.most, p.inFlight)
+	finish := func(err error) {
+		p.mu.Lock()
+		p.inFlight--
+		p.mu.Unlock()
+		done(err)
+	}
+	if p.hold {
+		p.held = append(p.held, finish)
+		p.got[to] = append(p.got[to], string(mutation))
+		p.mu.Unlock()
+		return
+	}
+	var err error
+	if p.answer != nil {
+		err = p.answer(to, string(mutation))
+	}
+	if err == nil {
+		p.got[to] = append(p.got[to], string(mutation))
+	}
+	p.mu.Unlock()
+	finish(err)
+}
+
+func (p *peers) alive(id vnodes.HostID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.down[id]
+}
+
+func (p *peers) set(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+}
+
+func (p *peers) delivered(id vnodes.HostID) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.got[id])
+}
+
+func testOptions(fs disk.FS, p *peers) Options {
+	return Options{FS: fs, Dir: "hints", Deliver: p.deliver, Alive: p.alive}
+}
+
+func open(t testing.TB, o Options) *Store {
+	t.Helper()
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func closeStore(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// add stores a hint and waits until it is acknowledged.
+func add(t testing.TB, s *Store, to vnodes.HostID, mutation string) {
+	t.Helper()
+	if err := tryAdd(s, to, mutation); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tryAdd(s *Store, to vnodes.HostID, mutation string) error {
+	done := make(chan error, 1)
+	s.Add(to, []byte(mutation), func(err error) { done <- err })
+	return <-done
+}
+
+// run replays for a while of virtual time. It is called in a synctest bubble.
+func run(s *Store, d time.Duration) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { s.Run(ctx); close(ended) }()
+	time.Sleep(d)
+	synctest.Wait()
+	cancel()
+	<-ended
+}
+
+func numbered(from, to int) (all []string) {
+	for i := from; i < to; i++ {
+		all = append(all, fmt.Sprintf("hint %04d", i))
+	}
+	return all
+}
+
+func want(t testing.TB, what string, got, want any) {
+	t.Helper()
+	if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
+		t.Errorf("%s: got %s, want %s", what, g, w)
+	}
+}
+
+func files(t testing.TB, fs disk.FS) (names []string) {
+	t.Helper()
+	names, err := fs.List("hints")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestHintsAreDeliveredInOrderAndGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs, p := disk.Crashable(), newPeers()
+		o := testOptions(fs, p)
+		o.Segment = 200 // several segments
+		s := open(t, o)
+		hints := numbered(0, 50)
+		for _, h := range hints {
+			add(t, s, host(1), h)
+			add(t, s, host(2), "other "+h)
+		}
+		want(t, "pending", s.PendingAll(), map[vnodes.HostID]int64{host(1): 50, host(2): 50})
+		p.set(func() { p.down[host(2)] = true })
+		run(s, time.Second)
+		want(t, "delivered to 1", p.delivered(host(1)), hints)
+		want(t, "delivered to 2, which is down", p.delivered(host(2)), []string{})
+		want(t, "pending", s.PendingAll(), map[vnodes.HostID]int64{host(2): 50})
+		for _, name := range files(t, fs) {
+			if strings.HasPrefix(name, host(1).String()) && strings.HasSuffix(name, segmentSuffix) {
+				t.Errorf("the delivered segment %s is still there", name)
+			}
+		}
+		add(t, s, host(1), "later")
+		want(t, "pending", s.Pending(host(1)), 1)
+		closeStore(t, s)
+		s = open(t, o)
+		want(t, "pending after reopen", s.PendingAll(), map[vnodes.HostID]int64{host(1): 1, host(2): 50})
+		closeStore(t, s)
+	})
+}
+
+func TestWakeAndTickStartAReplay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeers()
+		s := open(t, testOptions(disk.Crashable(), p))
+		p.set(func() { p.down[host(1)] = true })
+		add(t, s, host(1), "a")
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() { s.Run(ctx); close(ended) }()
+		time.Sleep(time.Second)
+		p.set(func() { p.down[host(1)] = false })
+		synctest.Wait()
+		want(t, "before anybody tells", s.Pending(host(1)), 1)
+		s.Wake(host(1))
+		synctest.Wait()
+		want(t, "after Wake", s.Pending(host(1)), 0)
+
+		add(t, s, host(1), "b")
+		synctest.Wait()
+		want(t, "just added", s.Pending(host(1)), 1)
+		time.Sleep(ReplayInterval)
+		synctest.Wait()
+		want(t, "after a tick", s.Pending(host(1)), 0)
+		cancel()
+		<-ended
+		closeStore(t, s)
+	})
+}
+
+func TestInFlightIsBoundedAndEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeers()
+		o := testOptions(disk.Crashable(), p)
+		o.InFlight = 5
+		s := open(t, o)
+		for _, h := range numbered(0, 20) {
+			add(t, s, host(1), h)
+		}
+		p.set(func() { p.hold = true })
+		run(s, time.Minute) // ends though nothing was answered
+		want(t, "in flight", p.most, 5)
+		want(t, "sent", p.delivered(host(1)), numbered(0, 5))
+		want(t, "pending", s.Pending(host(1)), 20)
+		closeStore(t, s)
+		for _, done := range p.held {
+			done(nil) // too late: must do no harm
+			done(errors.New("twice"))
+		}
+	})
+}
+
+// Answers out of order keep the window open and lose nothing: what was not answered is pending after a reopen.
+func TestProgressIsTheAcknowledgedPrefix(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeers()
+		o := testOptions(disk.Crashable(), p)
+		o.InFlight = 4
+		s := open(t, o)
+		for _, h := range numbered(0, 6) {
+			add(t, s, host(1), h)
+		}
+		p.set(func() { p.hold = true })
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() { s.Run(ctx); close(ended) }()
+		synctest.Wait()
+		p.held[0](nil)
+		p.held[2](nil)
+		synctest.Wait()
+		want(t, "pending", s.Pending(host(1)), 4)
+		want(t, "sent", p.delivered(host(1)), numbered(0, 6))
+		cancel()
+		<-ended
+		closeStore(t, s)
+		p = newPeers()
+		o.Deliver, o.Alive = p.deliver, p.alive
+		s = open(t, o)
+		want(t, "pending after reopen", s.Pending(host(1)), 5)
+		run(s, time.Second)
+		want(t, "delivered again", p.delivered(host(1)), numbered(1, 6))
+		closeStore(t, s)
+	})
+}
+
+func TestReplayIsThrottled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeers()
+		o := testOptions(disk.Crashable(), p)
+		const size, perSecond = 1000, 10_000
+		o.BytesPerSecond = perSecond
+		s := open(t, o)
+		for i := range 100 {
+			add(t, s, host(1), fmt.Sprintf("%0*d", size-recordBytes, i))
+		}
+		for seconds := 1; seconds <= 3; seconds++ {
+			// 10 hints a second, and the first of each start on the burst.
+			run(s, time.Second)
+			if got := len(p.delivered(host(1))); got < 10*seconds-1 || got > 12*seconds {
+				t.Errorf("after %d s: %d hints of %d bytes delivered, want about %d at %d bytes/s", seconds, got, size, 10*seconds, perSecond)
+			}
+		}
+		closeStore(t, s)
+	})
+}
+
+func TestFailuresBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeers()
+		s := open(t, testOptions(disk.Crashable(), p))
+		var tries []time.Duration
+		begun := time.Now()
+		p.answer = func(vnodes.HostID, string) error {
+			tries = append(tries, time.Since(begun).Round(time.Second))
+			return errors.New("refused")
+		}
+		add(t, s, host(1), "a")
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() { s.Run(ctx); close(ended) }()
+		time.Sleep(200 * time.Second)
+		synctest.Wait()
+		// Backoffs of 5, 10, 20, 40, 60, 60 s end at the next tick.
+		want(t, "tries at", tries, []time.Duration{0, 10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 140 * time.Second, 200 * time.Second})
+		want(t, "failures", s.Stats().Failures, 7)
+		p.set(func() { p.answer = nil })
+		s.Wake(host(1))
+		synctest.Wait()
+		want(t, "pending after Wake", s.Pending(host(1)), 0)
+		cancel()
+		<-ended
+		closeStore(t, s)
+	})
+}
+
+func TestObsoleteHintsAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeers()
+		s := open(t, testOptions(disk.Crashable(), p))
+		p.answer = func(_ vnodes.HostID, m string) error {
+			if m == "b" {
+				return fmt.Errorf("table 7: %w", ErrObsolete)
+			}
+			return nil
+		}
+		for _, h := range []string{"a", "b", "c"} {
+			add(t, s, host(1), h)
+		}
+		run(s, time.Second)
+		want(t, "delivered", p.delivered(host(1)), []string{"a", "c"})
+		want(t, "pending", s.Pending(host(1)), 0)
+		want(t, "obsolete", s.Stats().Obsolete, 1)
+		closeStore(t, s)
+	})
+}
+
+// A hint that its peer refuses while it takes others must not hold those up for ever.
+func TestAPoisonedHintIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeers()
+		s := open(t, testOptions(disk.Crashable(), p))
+		p.answer = func(_ vnodes.HostID, m string) error {
+			if m == "poison" {
+				return errors.New("refused")
+			}
+			return nil
+		}
+		add(t, s, host(1), "poison")
+		for i := range maxStrikes {
+			want(t, fmt.Sprintf("given up before replay %d", i), s.Stats().Dropped, 0)
+			add(t, s, host(1), fmt.Sprint("good ", i))
+			s.Wake(host(1))
+			run(s, time.Second)
+		}
+		want(t, "given up", s.Stats().Dropped, 1)
+		want(t, "delivered", len(p.delivered(host(1))), maxStrikes)
+		want(t, "pending", s.Pending(host(1)), 0)
+		closeStore(t, s)
+	})
+}
+
+func TestFullIsRefusedAndCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeers()
+		o := testOptions(disk.Crashable(), p)
+		o.MaxBytes = headerBytes + 3*(recordBytes+9)
+		s := open(t, o)
+		for i := range 3 {
+			add(t, s, host(1), numbered(i, i+1)[0])
+		}
+		err := tryAdd(s, host(1), "one more.")
+		if !errors.Is(err, ErrFull) {
+			t.Fatalf("got %v, want ErrFull", err)
+		}
+		add(t, s, host(2), "others have their own bound"[:9])
+		want(t, "counted", s.Stats().Full, 1)
+		run(s, time.Second)
+		add(t, s, host(1), "room now.")
+		closeStore(t, s)
+
+		for name, size := range map[string]int{"empty": 0, "too large": MaxHintBytes + 1} {
+			if err := tryAdd(s, host(1), string(make([]byte, size))); !errors.Is(err, ErrTooLarge) {
+				t.Errorf("%s: %v, want ErrTooLarge", name, err)
+			}
+		}
+		if err := tryAdd(s, host(1), "x"); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v, want ErrClosed", err)
+		}
+	})
+}
+
+func TestOldHintsExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeers()
+		o := testOptions(disk.Crashable(), p)
+		o.MaxAge, o.Segment = time.Hour, 100
+		s := open(t, o)
+		p.set(func() { p.down[host(1)] = true })
+		for _, h := range numbered(0, 10) {
+			add(t, s, host(1), h)
+		}
+		time.Sleep(30 * time.Minute)
+		for _, h := range numbered(10, 15) {
+			add(t, s, host(1), h)
+		}
+		time.Sleep(40 * time.Minute)
+		run(s, ReplayInterval) // a dead peer's go by segments; one segment has hints of both ages
+		if n := s.Stats().Expired; n < 8 || n > 10 {
+			t.Errorf("%d expired while the peer was down, want nearly all of the 10 old ones", n)
+		}
+		want(t, "expired and pending", s.Stats().Expired+s.Pending(host(1)), 15)
+		p.set(func() { p.down[host(1)] = false })
+		run(s, time.Second)
+		want(t, "expired", s.Stats().Expired, 10)
+		want(t, "delivered", p.delivered(host(1)), numbered(10, 15))
+		want(t, "pending", s.Pending(host(1)), 0)
+		closeStore(t, s)
+	})
+}
+
+func TestForgetRemovesEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs, p := disk.Crashable(), newPeers()
+		o := testOptions(fs, p)
+		o.InFlight = 1
+		s := open(t, o)
+		for _, h := range numbered(0, 5) {
+			add(t, s, host(1), h)
+			add(t, s, host(2), h)
+		}
+		p.set(func() { p.hold = true })
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() { s.Run(ctx); close(ended) }()
+		synctest.Wait() // both replays are waiting for an answer
+		if err := s.Forget(host(1)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		want(t, "pending", s.PendingAll(), map[vnodes.HostID]int64{host(2): 5})
+		for _, name := range files(t, fs) {
+			if strings.HasPrefix(name, host(1).String()) {
+				t.Errorf("%s is still there", name)
+			}
+		}
+		add(t, s, host(1), "it is back")
+		want(t, "pending of the new log", s.Pending(host(1)), 1)
+		if err := s.Forget(host(9)); err != nil {
+			t.Errorf("forget an unknown peer: %v", err)
+		}
+		cancel()
+		<-ended
+		closeStore(t, s)
+		s = open(t, o)
+		want(t, "pending after reopen", s.PendingAll(), map[vnodes.HostID]int64{host(1): 1, host(2): 5})
+		closeStore(t, s)
+	})
+}
+
+// Adds and replays of several peers at once: everything arrives, each peer's in the order of its one adder. Meant for -race.
+func TestConcurrentAddsAndReplays(t *testing.T) {
+	p := newPeers()
+	o := testOptions(disk.Crashable(), p)
+	o.Segment = 4 << 10
+	s := open(t, o)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { s.Run(ctx); close(ended) }()
+	const each = 500
+	var adders sync.WaitGroup
+	for id := byte(1); id <= 4; id++ {
+		adders.Go(func() {
+			var acked sync.WaitGroup
+			for i := range each {
+				acked.Add(1)
+				s.Add(host(id), binary.BigEndian.AppendUint32(nil, uint32(i)), func(err error) {
+					if err != nil {
+						t.Error(err)
+					}
+					acked.Done()
+				})
+				if i%50 == 0 {
+					s.Wake(host(id))
+				}
+			}
+			acked.Wait()
+			s.Wake(host(id))
+		})
+	}
+	adders.Wait()
+	drained(t, s)
+	cancel()
+	<-ended
+	closeStore(t, s)
+	for id := byte(1); id <= 4; id++ {
+		got := p.delivered(host(id))
+		if len(got) != each || !slices.IsSorted(got) {
+			t.Errorf("peer %d got %d hints, in order %v; want %d", id, len(got), slices.IsSorted(got), each)
+		}
+	}
+}
+
+// drained waits until nothing is pending, waking the peers that are.
+func drained(t testing.TB, s *Store) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for {
+		left := s.PendingAll()
+		if len(left) == 0 {
+			return
+		}
+		for id := range left {
+			s.Wake(id)
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("still pending: %v", left)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
