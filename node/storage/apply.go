@@ -8,8 +8,12 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 
+	"nodedb/node/fault"
 	"nodedb/node/row"
 )
+
+// beforeCommit is hit between a write's admission and its commit; an error refuses the write.
+var beforeCommit = fault.New("storage/before-commit")
 
 const (
 	// maxInFlight bounds the writes that are visible and wait for their sync. Apply waits when there are so many: back-pressure.
@@ -141,8 +145,11 @@ func (e *Engine) merge(w *write, marker byte, clustering, fragment []byte) {
 
 // commit makes the write visible, in its order with whoever rewrites the same keys, and sees to done.
 func (e *Engine) commit(w *write, ms []row.Mutation, done func(error)) {
+	err := beforeCommit.Hit()
 	e.hot.lockShared(&w.stripes)
-	err := e.admitAgain(w, ms)
+	if err == nil {
+		err = e.admitAgain(w, ms)
+	}
 	if err == nil && w.batch != nil {
 		err = e.applyBatch(w.batch)
 	}

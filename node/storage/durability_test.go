@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"nodedb/node/disk"
@@ -304,4 +306,50 @@ func readFlipped(t *testing.T, dir, name string, at int, want []string) int {
 		t.Errorf("%s, byte %d: wrong answer, no error", name, at)
 	}
 	return 0
+}
+
+// TestBytesThatAreNoRowStop: what no checksum finds, the codec does.
+func TestBytesThatAreNoRowStop(t *testing.T) {
+	prefix := appendPrefix(nil, testTable, tokenOf([]byte("k")), []byte("k"))
+	junk := []byte("\x01 junk, not a header and not a row")
+	for name, write := range map[string]func(*pebble.Batch) error{
+		"header": func(b *pebble.Batch) error { return b.Set(append(prefix, markerHeader), junk, nil) },
+		"merge": func(b *pebble.Batch) error {
+			key := append(append(bytes.Clone(prefix), markerRow), 'a')
+			return errors.Join(b.Merge(key, junk, nil), b.Merge(key, junk[:20], nil))
+		},
+		"marker": func(b *pebble.Batch) error { return b.Set(append(bytes.Clone(prefix), 9), junk, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var fatal fatals
+			e := openTest(t, disk.Crashable(), func(o *Options) { o.Fatal = fatal.call })
+			h := row.EmptyHeader
+			h.Deletion = 1
+			apply(t, e, headerMutation(testTable, "other", h)) // so that headers are looked for
+			b := e.db.NewBatch()
+			check(t, write(b))
+			check(t, b.Commit(pebble.NoSync))
+			spec := partition(testTable, "k")
+			if _, err := e.Read(context.Background(), &spec, nil); !errors.Is(err, ErrCorrupt) || fatal.count.Load() != 1 {
+				t.Errorf("Read gave %v, %d calls of Fatal", err, fatal.count.Load())
+			}
+			if err := e.Close(); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("Close gave %v", err)
+			}
+		})
+	}
+}
+
+// TestNewDirectoriesSurvive crashes right after the first write into directories that did not exist.
+func TestNewDirectoriesSurvive(t *testing.T) {
+	fs := disk.Crashable()
+	e := openTest(t, fs, func(o *Options) { o.Dir = "/var/lib/nodedb/data" })
+	apply(t, e, insert(testTable, "k", "a", 1, "v"))
+	clone := fs.CrashClone(vfs.CrashCloneCfg{})
+	check(t, e.Close())
+	e = openTest(t, clone, func(o *Options) { o.Dir = "/var/lib/nodedb/data" })
+	defer func() { check(t, e.Close()) }()
+	if got := values(readAll(t, e, partition(testTable, "k"))); len(got) != 1 {
+		t.Errorf("got %q", got)
+	}
 }

@@ -8,7 +8,12 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"nodedb/node/fault"
 )
+
+// collapseRead is hit between the read and the write of a collapse; an error gives the collapse up.
+var collapseRead = fault.New("storage/collapse-read")
 
 const (
 	// hotWrites bounds a key's chain of merge operands: after so many writes its content is put as one value.
@@ -104,7 +109,9 @@ func (e *Engine) collapse(k *hotKey) {
 	}
 	b := e.db.NewBatch()
 	_ = b.Set(k.key, value, nil) // fails only for indexed batches
-	err = errors.Join(closer.Close(), e.db.Apply(b, pebble.NoSync))
+	if err = errors.Join(collapseRead.Hit(), closer.Close()); err == nil {
+		err = e.db.Apply(b, pebble.NoSync)
+	}
 	if err = errors.Join(err, b.Close()); err != nil {
 		e.logger.Error("storage: a hot key keeps its chain", "err", err)
 		return

@@ -1,15 +1,16 @@
 package storage
 
 import (
-	"bytes"
-	"context"
+	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
 
 	"nodedb/node/disk"
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/vnodes"
 )
@@ -98,20 +99,38 @@ func TestDeletedRangeStaysDeletedUnderCollapses(t *testing.T) {
 	e := openTest(t, disk.Crashable())
 	defer func() { check(t, e.Close()) }()
 	token := tokenOf([]byte("k"))
-	for round := range 50 {
-		for i := range hotWrites {
-			apply(t, e, insert(testTable, "k", "a", int64(i+1), "v"))
+	deleted := make(chan error, 1)
+	disable, err := fault.Enable("storage/collapse-read", func() error {
+		go func() { deleted <- e.DeleteRange(testTable, vnodes.Range{Start: token - 1, End: token}) }()
+		for range 10_000 { // it has to wait; where it does not, it is done before these are over
+			runtime.Gosched()
 		}
-		key := append(append(appendPrefix(nil, testTable, token, []byte("k")), markerRow), 'a')
-		var wg sync.WaitGroup
-		wg.Go(func() { e.collapse(&hotKey{hash: xxhash.Sum64(key), key: bytes.Clone(key)}) })
-		check(t, e.DeleteRange(testTable, vnodes.Range{Start: token - 1, End: token}))
-		wg.Wait()
-		spec := partition(testTable, "k")
-		page, err := e.Read(context.Background(), &spec, nil)
-		check(t, err)
-		if rows, _ := parsePage(t, page); len(rows) != 0 {
-			t.Fatalf("round %d: a deleted row is back", round)
-		}
+		return nil
+	})
+	check(t, err)
+	defer disable()
+	for i := range hotWrites {
+		apply(t, e, insert(testTable, "k", "a", int64(i+1), "v"))
+	}
+	check(t, <-deleted)
+	if rows := readAll(t, e, partition(testTable, "k")); len(rows) != 0 {
+		t.Errorf("a deleted row is back: %q", rows)
+	}
+}
+
+// TestAWriteAdmittedBeforeADropIsRefused: between its admission and its commit its table goes.
+func TestAWriteAdmittedBeforeADropIsRefused(t *testing.T) {
+	e := openTest(t, disk.Crashable())
+	defer func() { check(t, e.Close()) }()
+	disable, err := fault.Enable("storage/before-commit", func() error {
+		return errors.Join(e.SetTables(nil, 10), e.dropAbsent())
+	})
+	check(t, err)
+	defer disable()
+	if err := applyErr(e, insert(testTable, "k", "a", 1, "v")); !errors.Is(err, ErrDropped) {
+		t.Errorf("the write gave %v", err)
+	}
+	if n := stored(t, e, testTable); n != 0 {
+		t.Errorf("%d keys are left of a dropped table", n)
 	}
 }

@@ -1,5 +1,5 @@
-//go:build !race
+//go:build !race && !invariants
 
 package storage
 
-const raceEnabled = false
+const checkedBuild = false

@@ -1,5 +1,6 @@
-//go:build race
+//go:build race || invariants
 
 package storage
 
-const raceEnabled = true
+// checkedBuild says that the build spends allocations on checks.
+const checkedBuild = true

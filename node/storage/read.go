@@ -282,7 +282,7 @@ func (r *reader) readRange() error {
 		key := r.cur.key()
 		n := splitKey(key)
 		if n == len(key) {
-			return fmt.Errorf("%w: the key %x is no row and no header", row.ErrCorrupt, key)
+			return unknownMarker(key)
 		}
 		r.prefix = append(r.prefix[:0], key[:n]...)
 		r.token, r.partitionKey = parsePrefix(r.partitionKey[:0], r.prefix)
@@ -305,6 +305,10 @@ func (r *reader) readRange() error {
 		}
 	}
 	return nil
+}
+
+func unknownMarker(key []byte) error {
+	return fmt.Errorf("%w: the key %v is no row and no header", row.ErrCorrupt, keyFormatter(key))
 }
 
 // leavePartition goes to the first entry of the next partition.
@@ -363,6 +367,9 @@ func (r *reader) readForward() (outside bool, err error) {
 		key := r.cur.key()
 		if !bytes.HasPrefix(key, r.prefix) {
 			return true, nil
+		}
+		if key[head-1] != markerRow {
+			return false, unknownMarker(key)
 		}
 		clustering := key[head:]
 		if len(slices) > 0 {
@@ -425,8 +432,11 @@ func (r *reader) sliceBackward(s Slice) (done bool, err error) {
 	head := len(r.prefix) + 1
 	for r.ok = r.cur.seekLT(r.seek); r.ok; r.ok = r.cur.prev() {
 		key := r.cur.key()
-		if !bytes.HasPrefix(key, r.prefix) || key[head-1] != markerRow || bytes.Compare(key[head:], s.Start) < 0 {
+		if !bytes.HasPrefix(key, r.prefix) || key[head-1] == markerHeader || bytes.Compare(key[head:], s.Start) < 0 {
 			return false, nil
+		}
+		if key[head-1] != markerRow {
+			return false, unknownMarker(key)
 		}
 		if done, err := r.row(key[head:]); done || err != nil {
 			return true, err
