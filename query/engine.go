@@ -200,12 +200,10 @@ func (e *Engine) lookup(id [16]byte) (*plan.Plan, error) {
 	if planned.Catalog == e.exec.Catalog() {
 		return planned, nil
 	}
-	if planned.Valid(e.exec.Schema()) {
+	now := e.exec.Schema()
+	if planned.Valid(now) {
 		fresh := *planned
-		fresh.Catalog = e.exec.Catalog()
-		if !fresh.Valid(e.exec.Schema()) {
-			return planned, nil // the schema moves on right now: the next request looks again
-		}
+		fresh.Catalog = now.Catalog
 		st.plan.Store(&fresh)
 		return &fresh, nil
 	}
