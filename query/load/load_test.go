@@ -18,6 +18,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"nodedb/query/types"
 	"nodedb/query/wire"
 )
 
@@ -272,17 +273,24 @@ func TestLastRowWins(t *testing.T) {
 // Errors that pass, a forgotten statement and lost connections are outlived; every row arrives.
 func TestRetries(t *testing.T) {
 	s := newServer(t, flights...)
-	codes := []wire.ErrorCode{wire.CodeOverloaded, wire.CodeUnavailable, wire.CodeWriteTimeout, wire.CodeServer, wire.CodeBootstrapping}
-	s.mu.fault = func(n int, _ []map[string][]byte) *wire.Error {
+	codes := []wire.ErrorCode{wire.CodeOverloaded, wire.CodeUnavailable, wire.CodeWriteTimeout, wire.CodeServer, wire.CodeBootstrapping,
+		wire.CodeReadTimeout, wire.CodeWriteFailure}
+	seen := map[int32]bool{}
+	s.mu.fault = func(_ int, rows []map[string][]byte) *wire.Error {
+		dep := types.Int32(rows[0]["dep"])
+		if seen[dep] {
+			return nil
+		}
+		seen[dep] = true
 		switch {
-		case n == 20:
+		case dep == 100:
 			clear(s.mu.statements)
-		case n == 40:
+		case dep == 300:
 			for _, c := range s.mu.conns {
 				c.Close()
 			}
-		case n%7 == 0 && n < 60:
-			return wire.Errorf(codes[n/7%len(codes)], "for now")
+		case dep%7 == 0:
+			return wire.Errorf(codes[int(dep)/7%len(codes)], "for now")
 		}
 		return nil
 	}
