@@ -36,16 +36,21 @@ func newRequest(c *conn, h wire.Header, body []byte) *request {
 	return r
 }
 
-// release gives the request back; it keeps its slices but nothing that they held.
+// release gives the request back: it keeps its slices, and nothing that they held.
 func (r *request) release() {
-	values := [2][][]byte{r.query.Values, r.execute.Values}
-	for _, v := range values {
-		clear(v[:cap(v)])
+	switch r.header.Op {
+	case wire.OpExecute:
+		clear(r.execute.Values)
+		r.execute = wire.Execute{Params: wire.Params{Values: r.execute.Values[:0]}}
+	case wire.OpQuery:
+		clear(r.query.Values)
+		r.query = wire.Query{Params: wire.Params{Values: r.query.Values[:0]}}
+	case wire.OpBatch:
+		clear(r.batch.Statements)
+		clear(r.sts)
+		r.batch, r.sts = wire.Batch{Statements: r.batch.Statements[:0]}, r.sts[:0]
 	}
-	clear(r.batch.Statements[:cap(r.batch.Statements)])
-	clear(r.sts[:cap(r.sts)])
-	*r = request{sts: r.sts[:0]}
-	r.query.Values, r.execute.Values = values[0], values[1]
+	r.conn, r.body, r.params, r.session = nil, nil, query.Params{}, query.Session{}
 	requests.Put(r)
 }
 

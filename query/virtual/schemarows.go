@@ -78,6 +78,7 @@ func (e *emitter) parameters(t *schema.Table) (fields, error) {
 			f[c.Name] = textMap(extensions(t))
 		case removed[c.Name]:
 			f[c.Name] = double(0)
+		case nullUnlessGiven[c.Name] && t.Options.Extra[c.Name] == "":
 		case schema.KnownOption(c.Name) && c.Name != "id":
 			value, err := parameter(c.Type, t.Options.Option(c.Name))
 			if err != nil {
@@ -91,6 +92,9 @@ func (e *emitter) parameters(t *schema.Table) (fields, error) {
 
 // removed are options that Cassandra dropped and still shows.
 var removed = map[string]bool{"read_repair_chance": true, "dclocal_read_repair_chance": true}
+
+// nullUnlessGiven are options that Cassandra shows as null where nothing was said.
+var nullUnlessGiven = map[string]bool{"allow_auto_snapshot": true, "cdc": true, "incremental_backups": true, "memtable": true}
 
 // extensions tell of our own options, which drivers show without knowing them.
 func extensions(t *schema.Table) map[string]string {

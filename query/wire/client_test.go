@@ -498,3 +498,20 @@ func BenchmarkClient(b *testing.B) {
 		window <- struct{}{}
 	}
 }
+
+// TestCompressedReady: Cassandra compresses its very answer to STARTUP.
+func TestCompressedReady(t *testing.T) {
+	addr := serveRaw(t, func(c net.Conn) {
+		if _, _, err := NewFrameReader(c, 1000).Next(); err != nil {
+			return
+		}
+		empty := AppendInt(nil, 0) // an lz4 body of 0 bytes
+		c.Write(append(Header{Version: V4, Response: true, Flags: FlagCompressed, Op: OpReady, Length: len(empty)}.Append(nil), empty...))
+		io.Copy(io.Discard, c)
+	})
+	c, err := Dial(t.Context(), addr, ClientOptions{Compression: LZ4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}

@@ -20,11 +20,11 @@ func (c *Client) handshake() error {
 	if c.o.Version >= V5 && c.o.Compression == Snappy {
 		return errors.New("protocol v5 compresses with lz4 only")
 	}
+	c.reader.Compress(c.o.Compression) // Cassandra compresses its very answer to STARTUP in v4
 	answer, err := c.exchange(&Startup{Options: options})
 	if err != nil {
 		return err
 	}
-	c.reader.Compress(c.o.Compression)
 	c.writer.Compress(c.o.Compression)
 	if c.o.Version >= V5 {
 		c.reader.Segmented()
