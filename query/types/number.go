@@ -148,8 +148,8 @@ func compareDecimal(a, b []byte) int {
 	return signA * bytes.Compare(digitsA, digitsB)
 }
 
-// appendDecimal appends a decimal as Java's BigDecimal.toString and Python's str do: plain while the scale is not negative and the value not
-// under 1E-6, else with an exponent. Reading it gives scale and value back.
+// appendDecimal appends a decimal as Java's BigDecimal.toString and Python's str do: plain while the scale is not negative and the value
+// not under 1E-6, else with an exponent. Reading it gives scale and value back.
 func appendDecimal(dst, b []byte) []byte {
 	d := DecodeDecimal(b)
 	digits := d.Unscaled.Append(nil, 10)
