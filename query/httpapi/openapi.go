@@ -1,0 +1,86 @@
+package httpapi
+
+import (
+	"net/http"
+	"reflect"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// route describes one operation for the OpenAPI document.
+type route struct {
+	method, path, id, summary, description string
+	body                                   any // nil: none
+	answer                                 any // nil: text
+	stream                                 bool
+	errors                                 []int
+}
+
+var allRoutes = []route{
+	{http.MethodPost, "/v1/query", "query", "Run a CQL statement",
+		"Answers one page as an object; with Accept: application/x-ndjson all pages as a stream, a row object a line. " +
+			`A stream that fails ends with a line {"error": problem}.`,
+		QueryRequest{}, QueryAnswer{}, true, []int{400, 403, 406, 408, 409, 413, 415, 500, 503, 504}},
+	{http.MethodPost, "/v1/batch", "batch", "Run a batch of statements", "Applies INSERT, UPDATE and DELETE statements together.",
+		BatchRequest{}, QueryAnswer{}, false, []int{400, 403, 406, 408, 413, 415, 500, 503, 504}},
+	{http.MethodGet, "/v1/schema", "schema", "Keyspaces, tables and types", "", nil, Schema{}, false, nil},
+	{http.MethodGet, "/v1/ring", "ring", "The nodes of the cluster", "", nil, Ring{}, false, []int{500, 503}},
+	{http.MethodGet, "/livez", "livez", "Whether the process lives", "", nil, Health{}, false, nil},
+	{http.MethodGet, "/readyz", "readyz", "Whether the node answers queries", "", nil, Health{}, false, []int{503}},
+	{http.MethodGet, "/metrics", "metrics", "Metrics in Prometheus' text format", "", nil, nil, false, nil},
+	{http.MethodGet, "/openapi.json", "openapi", "This document", "", nil, map[string]any{}, false, nil},
+}
+
+// openAPI writes the document, without links to anywhere.
+func openAPI(o *Options) *huma.OpenAPI {
+	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	doc := &huma.OpenAPI{
+		OpenAPI: "3.1.0",
+		Info: &huma.Info{Title: "nodedb", Version: "1", Description: "A wide-column database over HTTP. Errors are application/problem+json (RFC 9457).",
+			License: &huma.License{Name: "Apache License 2.0", Identifier: "Apache-2.0"}},
+		Components: &huma.Components{Schemas: registry},
+	}
+	absent := map[string]bool{"/v1/schema": o.Catalog == nil, "/v1/ring": o.Ring == nil, "/metrics": o.Metrics == nil}
+	for i := range allRoutes {
+		if r := &allRoutes[i]; !absent[r.path] {
+			doc.AddOperation(r.operation(registry))
+		}
+	}
+	for _, name := range []string{"QueryRequest", "BatchStatement"} {
+		describeParams(registry.Map()[name])
+	}
+	return doc
+}
+
+func (r *route) operation(registry huma.Registry) *huma.Operation {
+	op := &huma.Operation{Method: r.method, Path: r.path, OperationID: r.id, Summary: r.summary, Description: r.description,
+		Responses: map[string]*huma.Response{}}
+	schemaOf := func(v any) *huma.Schema { return registry.Schema(reflect.TypeOf(v), true, "") }
+	if r.body != nil {
+		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{jsonType: {Schema: schemaOf(r.body)}}}
+	}
+	ok := &huma.Response{Description: "Done", Content: map[string]*huma.MediaType{}}
+	if r.answer == nil {
+		ok.Content["text/plain"] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
+	} else {
+		ok.Content[jsonType] = &huma.MediaType{Schema: schemaOf(r.answer)}
+	}
+	if r.stream {
+		ok.Content[ndjsonType] = &huma.MediaType{Schema: schemaOf(map[string]any{})}
+	}
+	op.Responses["200"] = ok
+	for _, status := range append([]int{http.StatusMethodNotAllowed}, r.errors...) {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status),
+			Content: map[string]*huma.MediaType{problemType: {Schema: schemaOf(Problem{})}}}
+	}
+	return op
+}
+
+// describeParams says what reflection can't: params is an array or an object.
+func describeParams(s *huma.Schema) {
+	old := s.Properties["params"]
+	s.Properties["params"] = &huma.Schema{Description: old.Description, OneOf: []*huma.Schema{
+		{Type: huma.TypeArray, Items: &huma.Schema{}}, {Type: huma.TypeObject, AdditionalProperties: true}, {Type: "null"},
+	}}
+}
