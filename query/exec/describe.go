@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"nodedb/query/plan"
 	"nodedb/query/schema"
 	"nodedb/query/types"
+	"nodedb/query/virtual"
 	"nodedb/query/wire"
 )
 
@@ -173,7 +175,29 @@ func (o *description) cluster(r *request) error {
 	for _, text := range []string{t.ClusterName, partitioner, "org.apache.cassandra.locator.GossipingPropertyFileSnitch"} {
 		o.rows = types.AppendElement(o.rows, []byte(text))
 	}
-	o.rows = types.AppendElement(o.rows, nil)
 	o.count = 1
+	ks, ok := r.x.Catalog().Keyspace(o.d.Keyspace)
+	if len(r.plan.Columns) < 4 {
+		return nil
+	}
+	if !ok {
+		return invalid("Keyspace '%s' does not exist", o.d.Keyspace)
+	}
+	o.rows = types.AppendElement(o.rows, ownership(r.plan.Columns[3].Type, t, ks))
 	return nil
+}
+
+// ownership maps each range's end token to the addresses of its replicas, as a value of map<text, list<text>>.
+func ownership(mapType *types.Type, t virtual.Topology, ks *schema.Keyspace) []byte {
+	var pairs []byte
+	ranges := t.Ring.Place(ks.Replication).Ranges()
+	for _, rr := range ranges {
+		var list []byte
+		for _, n := range rr.Replicas.Read() {
+			list = types.AppendElement(list, []byte(n.Address))
+		}
+		pairs = types.AppendElement(pairs, []byte(strconv.FormatInt(int64(rr.Range.End), 10)))
+		pairs = types.AppendElement(pairs, append(types.AppendCount(nil, len(rr.Replicas.Read())), list...))
+	}
+	return mapType.Canonical(append(types.AppendCount(nil, len(ranges)), pairs...))
 }

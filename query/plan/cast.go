@@ -3,6 +3,7 @@ package plan
 import (
 	"math"
 	"math/big"
+	"strconv"
 	"time"
 
 	"nodedb/query/cql"
@@ -66,6 +67,9 @@ func castText(t *types.Type, v []byte) []byte {
 	if t.Kind == types.Timestamp && len(v) == 8 {
 		return types.DecodeTimestamp(v).AppendFormat(nil, "2006-01-02T15:04:05.000Z")
 	}
+	if t.Kind == types.Boolean { // AppendText writes True and False, as cqlsh does
+		return strconv.AppendBool(nil, types.Bool(v))
+	}
 	return t.AppendText(nil, v)
 }
 
@@ -86,7 +90,11 @@ func castNumber(to *types.Type, n number) ([]byte, error) {
 		}
 		return types.AppendVarint(nil, whole(d)), nil
 	}
-	return appendInteger(to, n.integer()), nil
+	v := n.integer()
+	if n.kind == 'f' && to.Kind != types.Bigint { // Java goes through int
+		v = min(max(v, math.MinInt32), math.MaxInt32)
+	}
+	return appendInteger(to, v), nil
 }
 
 // whole cuts a decimal's fraction off.

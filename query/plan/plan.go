@@ -135,12 +135,12 @@ type Describe struct {
 }
 
 func (c *compiler) describe(st *cql.Describe) (*Describe, error) {
-	c.plan.Columns = DescribeColumns(st)
+	c.plan.Columns = describeColumns(st, c.keyspace)
 	return &Describe{Describe: st, Keyspace: c.keyspace}, nil
 }
 
-// DescribeColumns are the columns cqlsh expects of a DESCRIBE.
-func DescribeColumns(st *cql.Describe) []ColumnSpec {
+// describeColumns are the columns cqlsh expects of a DESCRIBE. CLUSTER shows who owns what only inside a keyspace that is stored.
+func describeColumns(st *cql.Describe, keyspace string) []ColumnSpec {
 	text := func(table string, names ...string) (list []ColumnSpec) {
 		for _, n := range names {
 			list = append(list, ColumnSpec{Keyspace: "system", Table: table, Name: n, Type: types.VarcharType})
@@ -149,6 +149,9 @@ func DescribeColumns(st *cql.Describe) []ColumnSpec {
 	}
 	if st.What == "CLUSTER" {
 		list := text("describe", "cluster", "partitioner", "snitch")
+		if keyspace == "" || schema.IsSystem(keyspace) {
+			return list
+		}
 		ownership := types.NewMap(types.VarcharType, types.NewList(types.VarcharType, false), false)
 		return append(list, ColumnSpec{Keyspace: "system", Table: "describe", Name: "range_ownership", Type: ownership})
 	}
