@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +23,7 @@ func Open(o Options) (*Store, error) {
 	o.setDefaults()
 	s := &Store{o: o, work: make(chan struct{}, 1), due: make(chan struct{}, 1), writerDone: make(chan struct{})}
 	s.mu.peers = map[vnodes.HostID]*peer{}
-	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := s.makeDir(); err != nil {
 		return nil, fmt.Errorf("hints: make %s: %w", o.Dir, err)
 	}
 	if err := s.loadAll(); err != nil {
@@ -31,6 +32,23 @@ func Open(o Options) (*Store, error) {
 	s.show(o.Metrics)
 	go s.write()
 	return s, nil
+}
+
+// makeDir makes the directory, and sees that a crash leaves it: every ancestor is synced, for MkdirAll may have made those too.
+func (s *Store) makeDir() error {
+	if err := s.o.FS.MkdirAll(s.o.Dir, 0o755); err != nil {
+		return err
+	}
+	for dir := s.o.Dir; ; {
+		parent := s.o.FS.PathDir(dir)
+		if parent == dir {
+			return nil
+		}
+		if err := s.sync(parent); err != nil && !errors.Is(err, os.ErrPermission) { // not one that was made here then
+			return err
+		}
+		dir = parent
+	}
 }
 
 // found is what a directory holds of one peer.

@@ -148,9 +148,9 @@ func (p *peer) delivered(seg *segment) bool {
 	return seg.size > headerBytes && !p.acked.before(position{seg.seq, seg.size})
 }
 
-// takeDelivered removes from segments those that hold nothing pending; the active one only while nothing is queued for it.
+// takeDelivered removes from segments those that hold nothing pending, the active one too: the next hint begins another.
 func (p *peer) takeDelivered() (done []*segment) {
-	for len(p.segments) > 0 && p.delivered(p.segments[0]) && (p.segments[0] != p.active || len(p.queue) == 0) {
+	for len(p.segments) > 0 && p.delivered(p.segments[0]) {
 		done = append(done, p.segments[0])
 		p.bytes -= p.segments[0].size
 		p.segments = p.segments[1:]

@@ -247,6 +247,8 @@ func TestProgressIsTheAcknowledgedPrefix(t *testing.T) {
 		synctest.Wait()
 		p.held[0](nil)
 		p.held[2](nil)
+		p.held[0](nil) // twice: must not count
+		p.held[2](errors.New("twice"))
 		synctest.Wait()
 		want(t, "pending", s.Pending(host(1)), 4)
 		want(t, "sent", p.delivered(host(1)), numbered(0, 6))

@@ -309,8 +309,10 @@ func (s *Store) replaceFile(name string, b []byte) error {
 	return s.syncDir()
 }
 
-func (s *Store) syncDir() error {
-	dir, err := s.o.FS.OpenDir(s.o.Dir)
+func (s *Store) syncDir() error { return s.sync(s.o.Dir) }
+
+func (s *Store) sync(name string) error {
+	dir, err := s.o.FS.OpenDir(name)
 	if err != nil {
 		return err
 	}
