@@ -466,28 +466,6 @@ func TestSeveralHosts(t *testing.T) {
 	}
 }
 
-func TestCommand(t *testing.T) {
-	s := newServer(t, flights...)
-	for _, c := range []struct {
-		in     string
-		status int
-		stdout string
-		stderr string
-	}{
-		{"origin,day,dep,carrier\nEWR,2013-01-01,5,UA\n", ExitLoaded, `"rows":1,"rejects":0,"seconds":`, "ks.t: 1 rows, 0 rejects"},
-		{"origin,day,dep,carrier\nEWR,2013,5,UA\nEWR,x,5,UA\n", ExitRejected, `"rows":1,"rejects":1,"rejects_file":"`, "1 rejects"},
-		{"origin\n", ExitFailed, `"rows":0`, "primary key"},
-	} {
-		var stdout, stderr bytes.Buffer
-		if got := Command(t.Context(), options(t, s, c.in), &stdout, &stderr, true); got != c.status {
-			t.Errorf("%q: status %d, want %d", c.in, got, c.status)
-		}
-		if !strings.Contains(stdout.String(), c.stdout) || !strings.Contains(stderr.String(), c.stderr) {
-			t.Errorf("%q: stdout %s, stderr %s", c.in, &stdout, &stderr)
-		}
-	}
-}
-
 func BenchmarkLoad(b *testing.B) {
 	s := newServer(b, flights...)
 	in := many(10_000)
