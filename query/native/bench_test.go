@@ -1,14 +1,17 @@
 package native
 
 import (
+	"context"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"nodedb/query"
 	"nodedb/query/wire"
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
@@ -34,6 +37,87 @@ func BenchmarkNull(b *testing.B) {
 				benchmarkWindow(b, c, req, window)
 			})
 		}
+	}
+}
+
+// inlineEngine ends what it starts at once.
+type inlineEngine struct{ fakeEngine }
+
+func (e *inlineEngine) Start(_ context.Context, _ *query.Session, _ [16]byte, _ *query.Params, done func(*query.Result, error)) bool {
+	done(void, nil)
+	return true
+}
+
+// BenchmarkNullStarter is the same with an engine that starts EXECUTEs on the reader.
+func BenchmarkNullStarter(b *testing.B) {
+	_, addr := start(b, Options{Engine: &inlineEngine{}})
+	c := dial(b, addr, wire.ClientOptions{})
+	req := &wire.Execute{ID: make([]byte, 16), Params: wire.Params{Consistency: 1, Values: [][]byte{make([]byte, 8), make([]byte, 92)}}}
+	benchmarkWindow(b, c, req, 64)
+}
+
+// groupEngine ends what waits in groups, as a commit log does: whatever came while the last group was ended.
+type groupEngine struct {
+	fakeEngine
+	mu      sync.Mutex
+	waiting []func(*query.Result, error)
+	wake    chan struct{}
+}
+
+func newGroupEngine(b *testing.B) *groupEngine {
+	e := &groupEngine{wake: make(chan struct{}, 1)}
+	var owned sync.WaitGroup
+	owned.Go(func() {
+		var group []func(*query.Result, error)
+		for range e.wake {
+			runtime.Gosched()
+			e.mu.Lock()
+			group, e.waiting = e.waiting, group[:0]
+			e.mu.Unlock()
+			for _, done := range group {
+				done(void, nil)
+			}
+		}
+	})
+	b.Cleanup(func() { close(e.wake); owned.Wait() })
+	e.execute = func(context.Context, *query.Session, [16]byte, *query.Params) (*query.Result, error) {
+		ended := make(chan struct{})
+		e.add(func(*query.Result, error) { close(ended) })
+		<-ended
+		return void, nil
+	}
+	return e
+}
+
+func (e *groupEngine) add(done func(*query.Result, error)) {
+	e.mu.Lock()
+	e.waiting = append(e.waiting, done)
+	e.mu.Unlock()
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// groupStarter starts EXECUTEs.
+type groupStarter struct{ *groupEngine }
+
+func (e groupStarter) Start(_ context.Context, _ *query.Session, _ [16]byte, _ *query.Params, done func(*query.Result, error)) bool {
+	e.add(done)
+	return true
+}
+
+// BenchmarkGroup is what waiting costs: each request waits for a group, on a worker of its own or on none.
+func BenchmarkGroup(b *testing.B) {
+	for name, engine := range map[string]func(*groupEngine) Engine{
+		"workers": func(e *groupEngine) Engine { return e }, "starter": func(e *groupEngine) Engine { return groupStarter{e} },
+	} {
+		b.Run(name, func(b *testing.B) {
+			_, addr := start(b, Options{Engine: engine(newGroupEngine(b))})
+			c := dial(b, addr, wire.ClientOptions{})
+			req := &wire.Execute{ID: make([]byte, 16), Params: wire.Params{Consistency: 1, Values: [][]byte{make([]byte, 8), make([]byte, 92)}}}
+			benchmarkWindow(b, c, req, 64)
+		})
 	}
 }
 

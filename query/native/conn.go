@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -129,17 +130,21 @@ func (c *conn) read() error {
 	}
 }
 
-// submit queues the burst, and answers those that are too many.
+// submit begins or queues the burst, and answers those that are too many.
 func (c *conn) submit() {
 	if len(c.burst) == 0 {
 		return
 	}
-	shed := c.server.pool.submit(c, c.burst)
+	admitted, shed := c.server.pool.admit(c, c.burst)
 	for _, r := range shed {
 		c.server.stats.overloaded.Add(1)
 		c.refuse(r.header, wire.Errorf(wire.CodeOverloaded, "overloaded: the node has %d requests in flight; try again later", c.server.o.MaxQueued))
 		r.release()
 	}
+	if c.server.starter != nil {
+		admitted = slices.DeleteFunc(admitted, func(r *request) bool { return r.start(c.server.starter) })
+	}
+	c.server.pool.submit(c, admitted)
 	clear(c.burst)
 	c.burst = c.burst[:0]
 }

@@ -54,6 +54,36 @@ func (f *fakeEngine) Batch(_ context.Context, _ *query.Session, kind query.Batch
 	return f.batch(kind, sts, p)
 }
 
+// startingEngine begins every EXECUTE at once and hands its end to a goroutine of its own.
+type startingEngine struct {
+	fakeEngine
+	ends    chan func()
+	decline func(id [16]byte) bool
+}
+
+func newStartingEngine(t testing.TB) *startingEngine {
+	e := &startingEngine{ends: make(chan func(), 1<<16)}
+	var owned sync.WaitGroup
+	owned.Go(func() {
+		for end := range e.ends {
+			end()
+		}
+	})
+	t.Cleanup(func() { close(e.ends); owned.Wait() })
+	return e
+}
+
+func (e *startingEngine) Start(ctx context.Context, s *query.Session, id [16]byte, p *query.Params, done func(*query.Result, error)) bool {
+	if e.decline != nil && e.decline(id) {
+		return false
+	}
+	copied := *p
+	copied.Values = append([][]byte(nil), p.Values...)
+	session := *s
+	e.ends <- func() { done(e.Execute(ctx, &session, id, &copied)) }
+	return true
+}
+
 // start serves an engine on a port of its own until the test ends.
 func start(t testing.TB, o Options) (*Server, string) {
 	return startOn(t, o, "127.0.0.1:0")

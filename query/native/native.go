@@ -29,6 +29,13 @@ type Engine interface {
 	Batch(ctx context.Context, s *query.Session, kind query.BatchKind, sts []query.BatchStatement, p *query.Params) (*query.Result, error)
 }
 
+// Starter is an Engine that can begin some prepared statements without waiting for their end, plain writes above all. The connection's reader calls it, so it
+// must not block. It has read the parameters when it returns, and calls done once, from any goroutine, maybe before it returns. False: not this
+// statement, done is not called, and Execute is asked instead.
+type Starter interface {
+	Start(ctx context.Context, s *query.Session, id [16]byte, p *query.Params, done func(*query.Result, error)) bool
+}
+
 // Options of New. Zero values take the defaults.
 type Options struct {
 	Engine Engine
@@ -87,13 +94,15 @@ func (o Options) withDefaults() Options {
 // Server is the door. A connection has two goroutines, a reader and a writer; requests run on a bounded set of workers that all connections share.
 //
 //	reader: frame -> request -> queue of the connection      worker: request -> Engine -> frame into the writer's buffer
+//	reader: frame -> request -> Starter                      whoever completes it: frame into the writer's buffer
 //
 // Every bound pushes back where it can (the reader stops reading, the client's send buffer fills) and sheds by an error where it can't.
 type Server struct {
-	o     Options
-	pool  *pool
-	metas metaCache
-	stats stats
+	o       Options
+	starter Starter // Options.Engine, when it is one
+	pool    *pool
+	metas   metaCache
+	stats   stats
 
 	ctx    context.Context // of all requests
 	cancel context.CancelFunc
@@ -118,6 +127,7 @@ type stats struct {
 func New(o Options) *Server {
 	s := &Server{o: o.withDefaults()}
 	s.pool = newPool(s.o)
+	s.starter, _ = s.o.Engine.(Starter)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.listeners = make(map[net.Listener]struct{})
 	s.mu.open = make(map[*conn]struct{})

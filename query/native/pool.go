@@ -14,7 +14,7 @@ const maxIdleWorkers = 64
 // more, wakes the next before it runs its own, unless one is on its way already. When requests are cheap the first worker has emptied the queue before
 // the second runs; when they block, each is followed by another until all are running.
 //
-// Invariant: a connection is in ready exactly when it has queued requests and is not stalled.
+// Invariant: a connection with queued requests is in ready, or stalled, or both until its turn comes.
 type pool struct {
 	maxWorkers, maxQueued, maxQueuedBytes, maxPendingBytes int
 	maxInFlight, maxConnBytes                              int
@@ -36,7 +36,7 @@ type pool struct {
 type lane struct {
 	queue    fifo[*request]
 	ready    bool // in pool.ready
-	stalled  bool // too many answers pending: not in ready although requests are queued
+	stalled  bool // too many answers pending: nothing is begun, and nothing more is read
 	inFlight int  // queued or running
 	bytes    int
 	waiting  bool // the reader waits for room
@@ -52,30 +52,46 @@ func newPool(o Options) *pool {
 	}
 }
 
-// submit queues a connection's burst of requests and gives those that are too many for the server.
-func (p *pool) submit(c *conn, burst []*request) (shed []*request) {
+// admit counts a connection's burst of requests as in flight, and gives those that are too many for the server.
+func (p *pool) admit(c *conn, burst []*request) (admitted, shed []*request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	backlog := p.mu.workers >= p.maxWorkers && len(p.mu.idle) == 0
-	var now time.Time
-	if backlog {
-		now = time.Now()
-	}
 	for i, r := range burst {
 		if p.mu.queued >= p.maxQueued || (p.mu.bytes+len(r.body) > p.maxQueuedBytes && p.mu.queued > 0) {
-			shed = burst[i:]
-			break
+			return burst[:i], burst[i:]
 		}
-		r.arrived = now
 		p.mu.queued++
 		p.mu.bytes += len(r.body)
 		c.lane.inFlight++
 		c.lane.bytes += len(r.body)
+	}
+	return burst, nil
+}
+
+// submit queues requests that were admitted.
+func (p *pool) submit(c *conn, burst []*request) {
+	if len(burst) == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var now time.Time
+	if p.mu.workers >= p.maxWorkers && len(p.mu.idle) == 0 {
+		now = time.Now()
+	}
+	for _, r := range burst {
+		r.arrived = now
 		c.lane.queue.push(r)
 	}
 	p.makeReady(c)
 	p.wakeOne()
-	return shed
+}
+
+// done accounts for a request that no worker ran.
+func (p *pool) done(r *request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.finish(r)
 }
 
 // REQUIRES: mu is held.
@@ -218,6 +234,7 @@ func (p *pool) hasRoom(c *conn, part int) bool {
 // waitRoom lets the reader wait until the connection has room for more requests.
 func (p *pool) waitRoom(c *conn) {
 	p.mu.Lock()
+	p.stalls(c)
 	wait := !p.hasRoom(c, 1)
 	c.lane.waiting = wait
 	p.mu.Unlock()

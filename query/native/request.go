@@ -26,12 +26,20 @@ type request struct {
 	execute wire.Execute
 	batch   wire.Batch
 	sts     []query.BatchStatement
+
+	decoded bool                       // execute, id, params and session are set: a Starter has declined it
+	id      [16]byte                   // of the prepared statement
+	onEnd   func(*query.Result, error) // end, made once
 }
 
-var requests = sync.Pool{New: func() any { return new(request) }}
+var requests sync.Pool
 
 func newRequest(c *conn, h wire.Header, body []byte) *request {
-	r := requests.Get().(*request)
+	r, ok := requests.Get().(*request)
+	if !ok {
+		r = new(request)
+		r.onEnd = r.end
+	}
 	r.conn, r.header, r.body = c, h, body
 	return r
 }
@@ -50,7 +58,7 @@ func (r *request) release() {
 		clear(r.sts)
 		r.batch, r.sts = wire.Batch{Statements: r.batch.Statements[:0]}, r.sts[:0]
 	}
-	r.conn, r.body, r.params, r.session = nil, nil, query.Params{}, query.Session{}
+	r.conn, r.body, r.params, r.session, r.decoded = nil, nil, query.Params{}, query.Session{}, false
 	requests.Put(r)
 }
 
@@ -76,7 +84,7 @@ func (r *request) run() {
 func (r *request) handle() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			r.conn.server.o.Log.Error("a CQL request panicked", "op", r.header.Op.String(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			r.panicked(p)
 			err = wire.Errorf(wire.CodeServer, "internal error: %v", p)
 		}
 	}()
@@ -90,6 +98,10 @@ func (r *request) handle() (err error) {
 	default:
 		return r.runPrepare()
 	}
+}
+
+func (r *request) panicked(p any) {
+	r.conn.server.o.Log.Error("a CQL request panicked", "op", r.header.Op.String(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 func (r *request) runQuery() error {
@@ -106,22 +118,62 @@ func (r *request) runQuery() error {
 	return r.answer(res, nil)
 }
 
-func (r *request) runExecute() error {
+// decodeExecute gets an EXECUTE ready for the engine.
+func (r *request) decodeExecute() (err error) {
+	if r.decoded {
+		return nil
+	}
 	if err := r.execute.Decode(r.body, r.header.Version); err != nil {
 		return err
 	}
 	if err := r.setParams(&r.execute.Params); err != nil {
 		return err
 	}
-	id, err := preparedID(r.execute.ID)
+	r.id, err = preparedID(r.execute.ID)
+	r.decoded = err == nil
+	return err
+}
+
+func (r *request) runExecute() error {
+	if err := r.decodeExecute(); err != nil {
+		return err
+	}
+	res, err := r.conn.server.o.Engine.Execute(r.conn.ctx, &r.session, r.id, &r.params)
 	if err != nil {
 		return err
 	}
-	res, err := r.conn.server.o.Engine.Execute(r.conn.ctx, &r.session, id, &r.params)
-	if err != nil {
-		return err
+	return r.answer(res, &r.id)
+}
+
+// start lets a Starter begin an EXECUTE, on the connection's reader. False: a worker shall run the request. After true, the request is no longer the
+// caller's.
+func (r *request) start(st Starter) (started bool) {
+	defer func() {
+		if p := recover(); p != nil { // before it took the request over: a worker runs it, and answers what comes of it
+			r.panicked(p)
+		}
+	}()
+	if r.header.Op != wire.OpExecute {
+		return false
 	}
-	return r.answer(res, &id)
+	r.session = *r.conn.session.Load()
+	if r.decodeExecute() != nil {
+		return false // the worker finds the same error, and answers it
+	}
+	return st.Start(r.conn.ctx, &r.session, r.id, &r.params, r.onEnd)
+}
+
+// end answers a request that was started.
+func (r *request) end(res *query.Result, err error) {
+	c := r.conn
+	c.server.stats.requests.Add(1)
+	if err == nil {
+		err = r.answer(res, &r.id)
+	}
+	if err != nil {
+		r.fail(err)
+	}
+	c.server.pool.done(r)
 }
 
 func (r *request) runPrepare() error {
