@@ -145,7 +145,8 @@ func (e *Engine) open(o *Options) (err error) {
 			err = errors.Join(err, e.lock.Close())
 		}
 	}()
-	if err = checkFormat(fs, o.Dir); err != nil {
+	created, err := checkFormat(fs, o.Dir)
+	if err != nil {
 		return err
 	}
 	e.cache = pebble.NewCache(o.CacheBytes)
@@ -156,7 +157,11 @@ func (e *Engine) open(o *Options) (err error) {
 		}
 		return e.openError(err)
 	}
-	if err = e.loadHeaderFlags(); err != nil {
+	if created {
+		// Pebble begins a new store's first log before it raises its format, so that log can't tell corruption from a torn tail: begin another.
+		err = e.db.Flush()
+	}
+	if err = errors.Join(err, e.loadHeaderFlags()); err != nil {
 		return errors.Join(err, e.db.Close())
 	}
 	return nil
@@ -189,7 +194,7 @@ func (e *Engine) Close() error {
 		errs = append(errs, s.snap.Close())
 	}
 	if e.failed.Load() == nil {
-		errs = append(errs, e.db.LogData(nil, pebble.Sync))
+		errs = append(errs, e.db.LogData(nil, pebble.Sync), e.flushAtClose())
 	}
 	errs = append(errs, e.db.Close(), e.lock.Close())
 	if f := e.failed.Load(); f != nil {
@@ -197,6 +202,29 @@ func (e *Engine) Close() error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("storage: close %s: %w", e.dir, err)
+	}
+	return nil
+}
+
+// closeFlush bounds the flush at the end.
+const closeFlush = 5 * time.Second
+
+// flushAtClose leaves little of the log to replay at the next start, and sstables, whose checksums cover all of their bytes, rather than a
+// log. It is a courtesy: what it does not get done lies in the log, synced.
+func (e *Engine) flushAtClose() error {
+	if e.space.full.Load() {
+		return nil
+	}
+	flushed, err := e.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	timeout := time.NewTimer(closeFlush)
+	defer timeout.Stop()
+	select {
+	case <-flushed:
+	case <-timeout.C:
+		e.logger.Warn("storage: closing before the last flush ended; the next start replays the log", "dir", e.dir)
 	}
 	return nil
 }

@@ -59,15 +59,12 @@ func appendToken(dst []byte, id row.StorageID, token vnodes.Token) []byte {
 // appendPrefix appends the part that all keys of one partition share.
 func appendPrefix(dst []byte, id row.StorageID, token vnodes.Token, key []byte) []byte {
 	dst = appendToken(dst, id, token)
-	for {
-		i := bytes.IndexByte(key, 0)
-		if i < 0 {
-			break
+	for _, b := range key {
+		if dst = append(dst, b); b == 0 {
+			dst = append(dst, escapeByte)
 		}
-		dst = append(append(dst, key[:i+1]...), escapeByte)
-		key = key[i+1:]
 	}
-	return append(append(dst, key...), terminator...)
+	return append(dst, terminator...)
 }
 
 // appendPrefixEnd appends the smallest key above all keys of a partition.
@@ -93,14 +90,13 @@ func splitKey(k []byte) int {
 func parsePrefix(dst, prefix []byte) (vnodes.Token, []byte) {
 	token := vnodes.Token(binary.BigEndian.Uint64(prefix[storageBytes:]) ^ signBit)
 	escaped := prefix[fixedBytes : len(prefix)-len(terminator)]
-	for {
-		i := bytes.IndexByte(escaped, 0)
-		if i < 0 {
-			return token, append(dst, escaped...)
+	for i := 0; i < len(escaped); i++ { // keys are short and full of zeros: faster than looking for each
+		dst = append(dst, escaped[i])
+		if escaped[i] == 0 {
+			i++
 		}
-		dst = append(dst, escaped[:i+1]...)
-		escaped = escaped[i+2:]
 	}
+	return token, dst
 }
 
 // appendSystemKey appends the key of an entry of the system key space.

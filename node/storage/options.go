@@ -192,19 +192,24 @@ func syncDir(fs vfs.FS, dir string) error {
 }
 
 // checkFormat refuses a directory of a newer format and marks a new one with ours.
-func checkFormat(fs vfs.FS, dir string) error {
+func checkFormat(fs vfs.FS, dir string) (created bool, err error) {
 	path := fs.PathJoin(dir, formatFile)
 	f, err := fs.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return writeFormat(fs, dir, path)
+		return true, writeFormat(fs, dir, path)
 	}
 	if err != nil {
-		return fmt.Errorf("storage: %w", err)
+		return false, fmt.Errorf("storage: %w", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, 64))
 	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("storage: read %s: %w", path, err)
+		return false, fmt.Errorf("storage: read %s: %w", path, err)
 	}
+	return false, checkVersion(path, text)
+}
+
+// checkVersion reads the text of the format file.
+func checkVersion(path string, text []byte) error {
 	rest, ok := bytes.CutPrefix(text, []byte(formatPrefix))
 	version, err := strconv.Atoi(strings.TrimSpace(string(rest)))
 	if !ok || err != nil || version < 1 {

@@ -87,12 +87,13 @@ var readers = sync.Pool{New: func() any { return new(reader) }}
 
 // reader reads one page.
 type reader struct {
-	ctx  context.Context
-	spec *ReadSpec
-	cur  cursor
-	disk pebbleCursor
-	ok   bool // cur stands on an entry
-	w    row.PageWriter
+	ctx    context.Context
+	spec   *ReadSpec
+	cur    cursor
+	disk   pebbleCursor
+	bounds pebble.IterOptions
+	ok     bool // cur stands on an entry
+	w      row.PageWriter
 
 	// The limits, with defaults filled in.
 	byteLimit, workLimit, partitionLimit int
@@ -109,6 +110,7 @@ type reader struct {
 	partitionKey  []byte
 	headerBytes   []byte
 	header        row.Header
+	clean         bool // header and what follows from it are those of a partition without one
 	shadowing     bool // the header deletes something
 	staticLive    bool
 	partitionRows int
@@ -233,7 +235,8 @@ func (r *reader) open(from source, t *table) error {
 		r.cur = newMemCursor(t.memory, r.lower, r.upper, r.spec.Key != nil)
 		return nil
 	}
-	it, err := from.NewIter(&pebble.IterOptions{LowerBound: r.lower, UpperBound: r.upper})
+	r.bounds = pebble.IterOptions{LowerBound: r.lower, UpperBound: r.upper}
+	it, err := from.NewIter(&r.bounds)
 	if err != nil {
 		return err
 	}
@@ -324,13 +327,17 @@ func (r *reader) leavePartition() {
 
 // beginPartition takes the header, if the cursor stands on it, and goes on to the next entry.
 func (r *reader) beginPartition() error {
-	r.partitionRows, r.header, r.shadowing, r.staticLive, r.headerBytes = 0, row.EmptyHeader, false, false, r.headerBytes[:0]
+	r.partitionRows = 0
+	if !r.clean { // most partitions have no header: don't pay for forgetting one
+		r.header, r.shadowing, r.staticLive, r.headerBytes, r.clean = row.EmptyHeader, false, false, r.headerBytes[:0], true
+	}
 	if r.ok && r.cur.key()[len(r.prefix)] == markerHeader {
 		value, err := r.cur.value()
 		if err != nil {
 			return err
 		}
 		r.work++
+		r.clean = false
 		r.headerBytes = append(r.headerBytes, value...)
 		if r.header, err = row.DecodeHeader(r.headerBytes); err != nil {
 			return fmt.Errorf("header of partition %x: %w", r.partitionKey, err)

@@ -1,0 +1,270 @@
+package storage
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"nodedb/node/disk"
+	"nodedb/node/row"
+	"nodedb/vnodes"
+)
+
+// Limit is one operation's rate: by raw Pebble and by the engine, with the same bytes, the same options and the same sync.
+type Limit struct {
+	Name   string  // what is done, and how many wait at once
+	Raw    float64 // operations a second of Pebble alone
+	Engine float64 // operations a second through Engine
+}
+
+// Ratio is Engine's share of Raw.
+func (l Limit) Ratio() float64 { return l.Engine / l.Raw }
+
+const (
+	limitTable  = row.StorageID(1)
+	limitValue  = 100     // bytes a row's value
+	limitRows   = 200_000 // rows that reads and scans find
+	limitColumn = row.ColumnID(1)
+)
+
+// limitBench is an engine of its own with rows of limitValue bytes.
+type limitBench struct {
+	e    *Engine
+	raw  bool // go to Pebble, past the engine
+	next atomic.Int64
+	rng  atomic.Uint64
+}
+
+// openLimits opens an empty store.
+func openLimits(fs disk.FS, dir string, mode SyncMode, raw bool) (*limitBench, error) {
+	e, err := Open(Options{FS: fs, Dir: dir, Sync: mode, SyncPeriod: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	return &limitBench{e: e, raw: raw}, e.SetTables(map[row.StorageID]TableKind{limitTable: OnDisk}, limitTable)
+}
+
+// limitKey spreads n over the ring, as Murmur3 would, and gives its partition key.
+func limitKey(n int64) (vnodes.Token, []byte) {
+	h := uint64(n+1) * 0x9E3779B97F4A7C15
+	h ^= h >> 29
+	h *= 0xBF58476D1CE4E5B9
+	return vnodes.Token(h ^ h>>32), binary.BigEndian.AppendUint64(make([]byte, 0, 16), uint64(n))
+}
+
+// limitFragment is a row of one cell of limitValue bytes that don't compress.
+func limitFragment(n int64) []byte {
+	value := make([]byte, limitValue)
+	x := uint64(n)*0x9E3779B97F4A7C15 + 1
+	for i := 0; i+8 <= len(value); i += 8 {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		binary.LittleEndian.PutUint64(value[i:], x)
+	}
+	var b row.Builder
+	b.Add(row.Cell{Column: limitColumn, Timestamp: n + 1, Value: value})
+	return b.Append(nil)
+}
+
+// write writes one new row and calls done.
+func (l *limitBench) write(done func(error)) {
+	n := l.next.Add(1)
+	token, key := limitKey(n)
+	fragment := limitFragment(n)
+	if !l.raw {
+		l.e.Apply([]row.Mutation{{Storage: limitTable, Token: token, Key: key, Rows: []row.Entry{{Fragment: fragment}}}}, done)
+		return
+	}
+	b := l.e.db.NewBatch()
+	_ = b.Set(append(appendPrefix(nil, limitTable, token, key), markerRow), fragment, nil)
+	done(b.Commit(&pebble.WriteOptions{Sync: l.e.mode == SyncBatch}))
+	_ = b.Close()
+}
+
+// read reads the row of partition n.
+func (l *limitBench) read(ctx context.Context, n int64, buf []byte) ([]byte, error) {
+	token, key := limitKey(n)
+	if !l.raw {
+		return l.e.Read(ctx, &ReadSpec{Storage: limitTable, Token: token, Key: key, Now: 1, RowLimit: 1}, buf)
+	}
+	value, closer, err := l.e.db.Get(append(appendPrefix(nil, limitTable, token, key), markerRow))
+	if err != nil {
+		return nil, err
+	}
+	return append(buf[:0], value...), closer.Close()
+}
+
+// scan reads all rows and gives their number.
+func (l *limitBench) scan(ctx context.Context, buf []byte) (rows int, err error) {
+	if l.raw {
+		lower, upper := tableSpan(limitTable)
+		it, err := l.e.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+		if err != nil {
+			return 0, err
+		}
+		for ok := it.First(); ok; ok = it.Next() {
+			value, _ := it.ValueAndErr() // Close has the error too
+			buf = append(buf[:0], value...)
+			rows++
+		}
+		return rows, it.Close()
+	}
+	spec := ReadSpec{Storage: limitTable, Range: vnodes.Range{Start: vnodes.MinToken, End: vnodes.MaxToken}, Now: 1}
+	var r row.PageReader
+	for {
+		before := l.e.counts.entries.Load()
+		page, err := l.e.Read(ctx, &spec, buf)
+		if err != nil {
+			return rows, err
+		}
+		buf = page
+		rows += int(l.e.counts.entries.Load() - before)
+		if spec.After, err = stopOf(&r, page); err != nil || spec.After == nil {
+			return rows, err
+		}
+	}
+}
+
+// stopOf walks over a page to its end.
+func stopOf(r *row.PageReader, page []byte) (*row.Position, error) {
+	r.Reset(page)
+	for {
+		if event, err := r.Next(); err != nil || event == row.PageEnd {
+			return r.Stop(), err
+		}
+	}
+}
+
+// fill writes limitRows rows, in batches, and compacts them.
+func (l *limitBench) fill() error {
+	const batch = 1000
+	errs := make(chan error, limitRows/batch)
+	for at := int64(0); at < limitRows; at += batch {
+		ms := make([]row.Mutation, batch)
+		for i := range ms {
+			token, key := limitKey(at + int64(i) + 1)
+			ms[i] = row.Mutation{Storage: limitTable, Token: token, Key: key, Rows: []row.Entry{{Fragment: limitFragment(at + int64(i) + 1)}}}
+		}
+		l.e.Apply(ms, func(err error) { errs <- err })
+	}
+	for range limitRows / batch {
+		if err := <-errs; err != nil {
+			return err
+		}
+	}
+	lower, upper := tableSpan(limitTable)
+	return l.e.db.Compact(context.Background(), lower, upper, false)
+}
+
+// MeasureLimits measures, in an empty directory, what Pebble alone and the engine reach on this machine, each for about d: synced writes with 1, 16,
+// 64 and 256 waiting, periodically synced writes, point reads, a scan. Raw and engine take turns, so that both meet the same weather.
+func MeasureLimits(ctx context.Context, fs disk.FS, dir string, d time.Duration) ([]Limit, error) {
+	var limits []Limit
+	for i, c := range []struct {
+		mode    SyncMode
+		waiting int
+	}{{SyncBatch, 1}, {SyncBatch, 16}, {SyncBatch, 64}, {SyncBatch, 256}, {SyncPeriodic, 1}} {
+		l := Limit{Name: fmt.Sprintf("write 100 B, synced, %d waiting", c.waiting)}
+		if c.mode == SyncPeriodic {
+			l.Name = "write 100 B, synced every 10 ms"
+		}
+		for raw, rate := range map[bool]*float64{true: &l.Raw, false: &l.Engine} {
+			b, err := openLimits(fs, fs.PathJoin(dir, fmt.Sprintf("w%d-%v", i, raw)), c.mode, raw)
+			if err != nil {
+				return nil, err
+			}
+			if *rate, err = b.writeRate(ctx, c.waiting, d); err != nil {
+				return nil, err
+			}
+			if err := b.e.Close(); err != nil {
+				return nil, err
+			}
+		}
+		limits = append(limits, l)
+	}
+	reads, err := measureReads(ctx, fs, fs.PathJoin(dir, "reads"), d)
+	return append(limits, reads...), err
+}
+
+// writeRate keeps so many writes waiting for d.
+func (l *limitBench) writeRate(ctx context.Context, waiting int, d time.Duration) (float64, error) {
+	slots, failed := make(chan struct{}, waiting), atomic.Pointer[error]{}
+	start := time.Now()
+	var wg sync.WaitGroup
+	worker := func() {
+		for time.Since(start) < d && ctx.Err() == nil && failed.Load() == nil {
+			slots <- struct{}{}
+			l.write(func(err error) {
+				if err != nil {
+					failed.CompareAndSwap(nil, &err)
+				}
+				<-slots
+			})
+		}
+	}
+	workers := 1
+	if l.raw {
+		workers = waiting // raw Pebble's Commit blocks: it needs a goroutine each
+	}
+	for range workers {
+		wg.Go(worker)
+	}
+	wg.Wait()
+	for range waiting { // the last ones
+		slots <- struct{}{}
+	}
+	if err := failed.Load(); err != nil {
+		return 0, *err
+	}
+	return float64(l.next.Load()) / time.Since(start).Seconds(), ctx.Err()
+}
+
+// measureReads measures point reads and scans over limitRows compacted rows.
+func measureReads(ctx context.Context, fs disk.FS, dir string, d time.Duration) ([]Limit, error) {
+	b, err := openLimits(fs, dir, SyncPeriodic, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.fill(); err != nil {
+		return nil, err
+	}
+	point, scan := Limit{Name: "read one row, warm"}, Limit{Name: "scan, rows"}
+	buf := make([]byte, 0, 2*defaultByteLimit)
+	for _, b.raw = range []bool{true, false} {
+		n, start := 0, time.Now()
+		for ; time.Since(start) < d && ctx.Err() == nil; n++ {
+			if buf, err = b.read(ctx, int64(n)*7919%limitRows+1, buf); err != nil {
+				return nil, err
+			}
+		}
+		set(b.raw, &point, float64(n)/time.Since(start).Seconds())
+		rows, start := 0, time.Now()
+		for time.Since(start) < d && ctx.Err() == nil {
+			got, err := b.scan(ctx, buf)
+			if err != nil {
+				return nil, err
+			}
+			rows += got
+		}
+		set(b.raw, &scan, float64(rows)/time.Since(start).Seconds())
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return []Limit{point, scan}, b.e.Close()
+}
+
+func set(raw bool, l *Limit, rate float64) {
+	if raw {
+		l.Raw = rate
+	} else {
+		l.Engine = rate
+	}
+}
