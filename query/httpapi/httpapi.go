@@ -63,7 +63,7 @@ const (
 	// maxHeader bounds a request's head, in bytes.
 	maxHeader = 64 << 10
 	// maxPageSize bounds what a client may ask for, in rows.
-	maxPageSize = 100_000
+	maxPageSize = 10_000
 	// maxStatements bounds a batch; the binary protocol counts in 16 bits.
 	maxStatements = 65_535
 )

@@ -386,6 +386,22 @@ func TestStreamEndsWithItsError(t *testing.T) {
 	}
 }
 
+// Rows that the engine cut short are an error, not a crash and not fewer columns.
+func TestCutRows(t *testing.T) {
+	columns := []query.ColumnSpec{column(t, "a", "text"), column(t, "b", "text")}
+	whole := result(t, columns, []string{`"x"`, `"y"`}).Rows
+	for n := range len(whole) {
+		f := &fake{run: map[string]func(*query.Session, *query.Params) (*query.Result, error){"S": func(*query.Session, *query.Params) (*query.Result, error) {
+			return &query.Result{Kind: query.ResultRows, Columns: columns, RowCount: 1, Rows: whole[:n:n]}, nil
+		}}}
+		s := newServer(t, f, nil)
+		problem(t, do(s, "POST", "/v1/query", `{"cql":"S"}`), 500, wire.CodeServer)
+		if w := do(s, "POST", "/v1/query", `{"cql":"S"}`, "Accept", ndjsonType); !strings.HasPrefix(w.Body.String(), `{"error":`) {
+			t.Errorf("%d bytes: %s", n, w.Body)
+		}
+	}
+}
+
 func TestBatch(t *testing.T) {
 	f := &fake{markers: map[string][]query.ColumnSpec{"INSERT ?": {column(t, "id", "int")}}}
 	var kind query.BatchKind

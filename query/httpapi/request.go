@@ -26,7 +26,7 @@ type QueryRequest struct {
 	Consistency string          `json:"consistency,omitempty" doc:"consistency level; LOCAL_QUORUM by default" example:"QUORUM"`
 	Serial      string          `json:"serial_consistency,omitempty" doc:"SERIAL (the default) or LOCAL_SERIAL, for conditions"`
 	Keyspace    string          `json:"keyspace,omitempty" doc:"keyspace of tables that name none"`
-	PageSize    int             `json:"page_size,omitempty" minimum:"1" maximum:"100000" doc:"rows an answer at most; 5000 by default"`
+	PageSize    int             `json:"page_size,omitempty" minimum:"1" maximum:"10000" doc:"rows a page at most; 5000 by default"`
 	PageState   *string         `json:"page_state,omitempty" doc:"page_state of the answer before, to go on behind it"`
 }
 
