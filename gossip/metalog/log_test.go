@@ -306,6 +306,7 @@ func TestVotersChangeNeedsTheResultingMajority(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		w.agree()
 		two.off()
 		e, ok := NextVoter(w.machines[1].log.State())
 		if !ok {

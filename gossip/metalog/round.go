@@ -63,7 +63,9 @@ func (r *metaRound) take(a answer) (end ending, over bool, err error) {
 	if a.accept != (before != paxos.Preparing) {
 		return lost, false, nil // of the phase before
 	}
-	r.spoke[a.from] = r.spoke[a.from] || a.err == nil
+	if a.err == nil {
+		r.spoke[a.from] = true
+	}
 	switch {
 	case a.err != nil:
 		r.silent[a.from] = a.err
@@ -93,7 +95,8 @@ func (r *metaRound) catchUp(a answer) (ending, bool, error) {
 		return lost, true, err
 	}
 	if err != nil || r.log.state.Load().Epoch == r.state.Epoch {
-		r.silent[a.from], r.spoke[a.from] = err, false
+		r.silent[a.from] = err
+		delete(r.spoke, a.from)
 		r.paxos.OnUnreachable(a.from)
 		return lost, r.paxos.Phase() == paxos.Failed, nil
 	}
