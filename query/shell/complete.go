@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -76,8 +77,17 @@ func (s *shell) completion(c *catalog, text string) (candidates []string, typed 
 			candidates = append(candidates, sameCase(w, typed))
 		}
 	}
-	slices.Sort(candidates)
-	return slices.Compact(candidates), typed
+	return unique(candidates), typed
+}
+
+// unique drops what comes a second time.
+func unique(words []string) []string {
+	seen := make(map[string]bool)
+	return slices.DeleteFunc(words, func(w string) bool {
+		again := seen[w]
+		seen[w] = true
+		return again
+	})
 }
 
 // sameCase writes a keyword small if it was begun so.
@@ -107,8 +117,14 @@ func (s *shell) possible(c *catalog, words []string, text, typed string) []strin
 	if list, ok := behind[last]; ok && len(words) == 1 {
 		return list
 	}
-	return append(append(c.columnsIn(s.keyspace, text), cql.Keywords()...), functions...)
+	return slices.Concat(c.columnsIn(s.keyspace, text), functions, keywords)
 }
+
+// keywords that are worth completing; the statements' first words are in beginnings.
+var keywords = strings.Fields(`ADD ALLOW AND APPLY AS ASC BATCH BEGIN BETWEEN BY CAST CLUSTERING CONTAINS COUNTER DELETE DESC DISTINCT DROP EXISTS
+FILTERING FROM FROZEN GROUP IF IN INSERT INTO IS JSON KEY KEYSPACE LIKE LIMIT LIST MAP NOT NULL ORDER PARTITION PER PRIMARY RENAME SELECT SET STATIC TABLE
+TEXT TIMESTAMP TO TTL TYPE UNLOGGED UPDATE USING VALUES VECTOR WHERE WITH
+ascii bigint blob boolean date decimal double duration float inet int smallint text time timestamp timeuuid tinyint uuid varchar varint`)
 
 // behind are words that follow another.
 var behind = map[string][]string{
@@ -152,6 +168,7 @@ func (c *catalog) keyspaces() []string {
 	for k := range c.tables {
 		names = append(names, quote(k))
 	}
+	slices.Sort(names)
 	return names
 }
 
@@ -168,6 +185,9 @@ func (s *shell) tableNames(c *catalog, typed string) []string {
 			}
 		}
 	}
+	slices.SortFunc(names, func(a, b string) int { // tables before keyspaces
+		return cmp.Or(cmp.Compare(strings.Count(a, "."), strings.Count(b, ".")), strings.Compare(a, b))
+	})
 	return names
 }
 
@@ -191,5 +211,6 @@ func (c *catalog) columnsIn(keyspace, text string) []string {
 			}
 		}
 	}
+	slices.Sort(names)
 	return names
 }

@@ -60,15 +60,15 @@ func (s *shell) address(host string) string {
 	return net.JoinHostPort(host, s.o.Port)
 }
 
-// connect connects to the first host that answers, of the preferred ones and then of the others known, and takes up the keyspace. The error is that
-// of the first host.
+// connect connects to the first host that answers, of the preferred ones and then of the others known. The error is that of the first host.
 func (s *shell) connect(ctx context.Context) error {
 	var first error
 	for _, host := range s.hosts {
 		conn, err := s.dial(ctx, s.address(host))
 		if err == nil {
 			s.conn = conn
-			return s.greet(ctx)
+			s.learn(ctx)
+			return nil
 		}
 		if first == nil {
 			first = err
@@ -80,23 +80,27 @@ func (s *shell) connect(ctx context.Context) error {
 	return first
 }
 
-// greet learns about the server and its peers, and takes up the keyspace.
-func (s *shell) greet(ctx context.Context) error {
+// learn asks what the server is, and for its peers.
+func (s *shell) learn(ctx context.Context) {
 	s.server = server{protocol: "v4"}
 	row, err := s.firstRow(ctx, "SELECT cluster_name, release_version, cql_version FROM system.local WHERE key = 'local'")
 	if err == nil && len(row) == 3 {
 		s.server.cluster, s.server.release, s.server.cql = string(row[0]), string(row[1]), string(row[2])
 	}
 	s.learnPeers(ctx)
+}
+
+// takeKeyspace tells a new connection the keyspace in use. Without success there is none.
+func (s *shell) takeKeyspace(ctx context.Context) error {
 	if s.keyspace == "" {
 		return nil
 	}
-	if _, err := s.conn.Query(ctx, "USE "+quote(s.keyspace), s.params()); err != nil {
-		keyspace := s.keyspace
+	_, err := s.conn.Query(ctx, "USE "+quote(s.keyspace), s.params())
+	if err != nil {
+		err = fmt.Errorf("cannot use keyspace %s: %w", s.keyspace, err)
 		s.keyspace = ""
-		return fmt.Errorf("cannot use keyspace %s: %w", keyspace, err)
 	}
-	return nil
+	return err
 }
 
 // learnPeers adds the cluster's other nodes to the hosts that are tried when this connection is lost. What can't be learned isn't missed.
@@ -127,7 +131,7 @@ func (s *shell) connected(ctx context.Context) error {
 		return fmt.Errorf("the connection to %s is lost, and no other node answers: %w", old, err)
 	}
 	s.note("The connection to %s was lost; now connected to %s.", old, s.conn.Addr())
-	return nil
+	return s.takeKeyspace(ctx)
 }
 
 // lost says whether an error means that the connection is of no more use.

@@ -1,11 +1,9 @@
 package shell
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/reeflective/readline"
@@ -14,17 +12,20 @@ import (
 
 // editor is the line editor on the process's terminal.
 type editor struct {
-	shell *shell
-	rl    *readline.Shell
-	more  string // continuation prompt
-	first string
+	shell    *shell
+	rl       *readline.Shell
+	more     string // continuation prompt
+	first    string
+	pager    *readline.Shell // asks whether to go on
+	question string
+	quit     bool // that was answered by q
 }
 
 // settings that readline needs beside its defaults: without the first four it drops every character that isn't ASCII.
 var settings = map[string]any{
 	"convert-meta": false, "input-meta": true, "output-meta": true, "meta-flag": true,
 	"enable-bracketed-paste": true, "multiline-column": false, "multiline-column-numbered": false, "history-autosuggest": false,
-	"usage-hint-always": false, "autocomplete": false, "completion-ignore-case": true,
+	"usage-hint-always": false, "autocomplete": false, "completion-ignore-case": true, "menu-complete-display-prefix": true,
 }
 
 func newEditor(s *shell) *editor {
@@ -33,6 +34,10 @@ func newEditor(s *shell) *editor {
 		// What a version doesn't know it doesn't need.
 		_ = e.rl.Config.Set(name, value)
 	}
+	for _, keymap := range [...]string{"emacs", "vi-insert"} {
+		_ = e.rl.Config.Bind(keymap, "\t", "menu-complete", false)
+	}
+	e.pager = e.newPager()
 	e.rl.Prompt.Primary(func() string { return e.first })
 	e.rl.Prompt.Secondary(func() string { return e.more })
 	e.rl.AcceptMultiline = func(line []rune) bool { return s.complete(string(line)) }
@@ -56,12 +61,13 @@ func (e *editor) completions(line []rune, cursor int) readline.Completions {
 	for i, c := range candidates {
 		values[i] = readline.Completion{Value: before + c, Display: c}
 	}
-	return readline.CompleteRaw(values).NoSpace('.', '(')
+	return readline.CompleteRaw(values).NoSort()
 }
 
 // Input reads statements or a command.
 func (e *editor) Input(prompt, continuation string) (string, error) {
 	e.first, e.more = prompt, continuation
+	_ = e.rl.Config.Set("multiline-column-custom", continuation)
 	text, err := e.rl.Readline()
 	switch {
 	case errors.Is(err, readline.ErrInterrupt):
@@ -72,14 +78,33 @@ func (e *editor) Input(prompt, continuation string) (string, error) {
 	return text, err
 }
 
-// Answer reads a plain line.
-func (e *editor) Answer() (string, error) {
-	text, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	return strings.TrimSpace(text), err
+// More asks whether to go on: Return or the space bar goes on; q, Ctrl-C and Ctrl-D end.
+func (e *editor) More(prompt string) bool {
+	e.question = prompt
+	e.quit = false
+	_, err := e.pager.Readline()
+	return err == nil && !e.quit
+}
+
+// newPager is a line editor in which single keys answer.
+func (e *editor) newPager() *readline.Shell {
+	rl := readline.NewShell(inputrc.WithApp("nodedb"))
+	rl.Prompt.Primary(func() string { return e.question })
+	rl.Keymap.Register(map[string]func(){"more-quit": func() {
+		e.quit = true
+		rl.Display.AcceptLine()
+		rl.History.Accept(false, false, nil)
+	}})
+	for keys, action := range map[string]string{" ": "accept-line", "q": "more-quit", "Q": "more-quit"} {
+		_ = rl.Config.Bind("emacs", keys, action, false)
+	}
+	return rl
 }
 
 // interrupt ends an Input that waits, from another goroutine.
 func (e *editor) interrupt() {
-	e.rl.Keys.Feed(true, 3) // Ctrl-C
-	e.rl.Keys.RequestRefresh()
+	for _, rl := range [...]*readline.Shell{e.rl, e.pager} {
+		rl.Keys.Feed(true, 3) // Ctrl-C
+		rl.Keys.RequestRefresh()
+	}
 }

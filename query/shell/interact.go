@@ -18,8 +18,8 @@ import (
 type lineReader interface {
 	// Input reads statements or a command, over several lines where they are not complete. io.EOF is Ctrl-D, errInterrupted is Ctrl-C.
 	Input(prompt, continuation string) (string, error)
-	// Answer reads one plain line, for a question.
-	Answer() (string, error)
+	// More asks whether to go on with a long result.
+	More(prompt string) bool
 }
 
 var errInterrupted = errors.New("interrupted")

@@ -19,7 +19,8 @@ import (
 // typist types inputs and answers, one after the other, and then leaves.
 type typist struct {
 	inputs  []any // string, or error
-	answers []any
+	answers []bool
+	asked   int
 	prompts []string
 }
 
@@ -28,7 +29,12 @@ func (y *typist) Input(prompt, continuation string) (string, error) {
 	return next(&y.inputs)
 }
 
-func (y *typist) Answer() (string, error) { return next(&y.answers) }
+func (y *typist) More(string) bool {
+	y.asked++
+	ok := y.answers[0]
+	y.answers = y.answers[1:]
+	return ok
+}
 
 func next(list *[]any) (string, error) {
 	if len(*list) == 0 {
@@ -87,22 +93,23 @@ func TestCtrlDLeaves(t *testing.T) {
 func TestMore(t *testing.T) {
 	for _, c := range []struct {
 		paging  string
-		answers []any
+		answers []bool
 		rows    int
 		asked   int
 	}{
-		{"PAGING 2", []any{"", ""}, 5, 2},
-		{"PAGING 2", []any{"", "q"}, 4, 2},
-		{"PAGING 2", []any{errInterrupted}, 2, 1},
-		{"PAGING 3", []any{""}, 5, 1},
+		{"PAGING 2", []bool{true, true}, 5, 2},
+		{"PAGING 2", []bool{true, false}, 4, 2},
+		{"PAGING 2", []bool{false}, 2, 1},
+		{"PAGING 3", []bool{true}, 5, 1},
 		{"PAGING OFF", nil, 5, 0},
 	} {
 		f := newFake(t)
 		one := [][]any{{"1"}}
 		f.pages("SELECT k FROM t", columns("k", types.IntType), one, one, nil, one, one, one)
-		_, stdout, _ := interact(t, f, &typist{inputs: []any{c.paging, "SELECT k FROM t"}, answers: c.answers}, Options{Format: "ndjson"})
-		if got := strings.Count(stdout, `{"k": 1}`); got != c.rows || strings.Count(stdout, "---MORE---") != c.asked {
-			t.Errorf("%s, %v: %d rows and %d questions in %q", c.paging, c.answers, got, strings.Count(stdout, "---MORE---"), stdout)
+		y := &typist{inputs: []any{c.paging, "SELECT k FROM t"}, answers: c.answers}
+		_, stdout, _ := interact(t, f, y, Options{Format: "ndjson"})
+		if got := strings.Count(stdout, `{"k": 1}`); got != c.rows || y.asked != c.asked {
+			t.Errorf("%s, %v: %d rows and %d questions in %q", c.paging, c.answers, got, y.asked, stdout)
 		}
 	}
 }

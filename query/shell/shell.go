@@ -175,12 +175,13 @@ func (s *shell) run(ctx context.Context) int {
 	}
 	if err := s.connect(ctx); err != nil {
 		s.complain("%v", err)
-		if s.conn != nil {
-			s.conn.Close()
-		}
 		return ExitNoConnection
 	}
 	defer func() { s.conn.Close() }()
+	if err := s.takeKeyspace(ctx); err != nil {
+		s.complain("%v", err)
+		return ExitNoConnection
+	}
 	if s.interactive {
 		return s.interact(ctx)
 	}

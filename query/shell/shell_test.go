@@ -100,11 +100,15 @@ func (f *fake) fails(statement string, err error) {
 }
 
 func (f *fake) void(statement string) {
-	f.answers[statement] = func(*wire.Params) (*wire.Result, error) { return decode(f.t, wire.AppendResultKind(nil, wire.KindVoid)), nil }
+	f.answers[statement] = func(*wire.Params) (*wire.Result, error) {
+		return decode(f.t, wire.AppendResultKind(nil, wire.KindVoid)), nil
+	}
 }
 
 func (f *fake) uses(keyspace string) {
-	f.answers["USE "+keyspace] = func(*wire.Params) (*wire.Result, error) { return decode(f.t, wire.AppendSetKeyspace(nil, keyspace)), nil }
+	f.answers["USE "+keyspace] = func(*wire.Params) (*wire.Result, error) {
+		return decode(f.t, wire.AppendSetKeyspace(nil, keyspace)), nil
+	}
 }
 
 func (f *fake) Query(ctx context.Context, cql string, p *wire.Params) (*wire.Result, error) {

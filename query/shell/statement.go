@@ -69,7 +69,7 @@ func (s *shell) show(ctx context.Context, text string, p *wire.Params, res *wire
 		}
 		if s.interactive && s.paging && shown >= s.pageSize {
 			f.endPage()
-			if !s.more() {
+			if !s.read.More(morePrompt) {
 				return s.out.Flush()
 			}
 			shown = 0
@@ -86,6 +86,9 @@ func (s *shell) show(ctx context.Context, text string, p *wire.Params, res *wire
 	}
 }
 
+// morePrompt begins as in cqlsh.
+const morePrompt = "---MORE--- (Return goes on, q ends) "
+
 // failed tells whether what was written went anywhere: a closed pipe ends a long result.
 func (o *output) failed() error {
 	_, err := o.Write(nil)
@@ -97,17 +100,6 @@ func (s *shell) format() string {
 		return "vertical"
 	}
 	return s.o.Format
-}
-
-// more asks whether to go on. Return goes on; q, Ctrl-C and Ctrl-D end it.
-func (s *shell) more() bool {
-	s.out.WriteString("---MORE--- (Return goes on, q ends) ")
-	s.out.Flush()
-	answer, err := s.read.Answer()
-	if err != nil {
-		s.out.WriteString("\n")
-	}
-	return err == nil && !strings.EqualFold(strings.TrimSpace(answer), "q")
 }
 
 // batch runs a script; what fails is told, with its place, and the rest goes on, as cqlsh has it.
