@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -31,13 +32,13 @@ func (n *Node) Checksum(ctx context.Context, keyspace, name string) (Checksum, e
 	spec := storage.ReadSpec{Storage: t.Storage, Range: vnodes.Range{Start: vnodes.MinToken, End: vnodes.MaxToken}, Now: n.clock.Seconds(),
 		ByteLimit: streamPage}
 	var sum Checksum
-	var chain, buf []byte
+	var chain, buf, last []byte
 	for {
 		page, err := n.engine.Read(ctx, &spec, buf)
 		if err != nil {
 			return sum, err
 		}
-		stop, err := sum.count(page)
+		stop, err := sum.count(page, last)
 		if err != nil {
 			return sum, err
 		}
@@ -47,6 +48,7 @@ func (n *Node) Checksum(ctx context.Context, keyspace, name string) (Checksum, e
 			break
 		}
 		buf, spec.After = page, clonePosition(stop)
+		last = spec.After.Key
 	}
 	d := readrepair.Digest(chain)
 	sum.Digest = hex.EncodeToString(d[:])
@@ -62,7 +64,8 @@ func clonePosition(p *row.Position) *row.Position {
 	return &c
 }
 
-func (sum *Checksum) count(page []byte) (*row.Position, error) {
+// count adds a page; last is the partition that the page before it stopped in.
+func (sum *Checksum) count(page, last []byte) (*row.Position, error) {
 	var r row.PageReader
 	r.Reset(page)
 	for {
@@ -74,7 +77,9 @@ func (sum *Checksum) count(page []byte) (*row.Position, error) {
 		case row.PageEnd:
 			return r.Stop(), nil
 		case row.PagePartition:
-			sum.Partitions++
+			if !bytes.Equal(r.Key, last) {
+				sum.Partitions++
+			}
 		case row.PageRow:
 			sum.Rows++
 		}

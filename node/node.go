@@ -185,7 +185,7 @@ func (n *Node) openTransport() error {
 		return busy("storage_port", err)
 	}
 	n.cluster = &cluster{
-		self: id, name: n.Config.ClusterName, release: n.Release, transport: n.transport, clock: n.clock,
+		self: id, name: n.Config.ClusterName, release: cassandraRelease, transport: n.transport, clock: n.clock,
 		storagePort: n.Config.StoragePort, nativePort: n.Config.NativeTransportPort,
 	}
 	n.cluster.view.Store(coordinator.NewView(0, vnodes.NewRing(0, nil), schema.Empty()))

@@ -103,3 +103,5 @@ func exec1(t *testing.T, c *wire.Client, statements ...string) {
 		}
 	}
 }
+
+func itoa(n int) string { return fmt.Sprint(n) }

@@ -215,7 +215,7 @@ func TestEveryPackageHasOneDoc(t *testing.T) {
 			continue
 		}
 		docs[s.pkg]++
-		text := s.file.Doc.Text()
+		text := strings.Join(strings.Fields(s.file.Doc.Text()), " ")
 		if s.pkg != "" && !strings.HasPrefix(text, "Package "+s.file.Name.Name+" ") {
 			t.Errorf("%s: the package comment should begin with \"Package %s\"", s.path, s.file.Name.Name)
 		}
