@@ -234,8 +234,8 @@ func TestBadRequests(t *testing.T) {
 		}
 	}
 	for body, want := range map[string]string{
-		`{}`: `"cql" is missing`, `{"cql":"S","consistency":"MOST"}`: `unknown consistency level "MOST"`, `{"cql":"S","page_size":-1}`: "want 1 to 100000",
-		`{"cql":"S","page_size":100001}`: "want 1 to 100000", `{"cql":"S","page_state":"not base64!"}`: "page_state", `{"cql":"S","page_state":""}`: "page_state",
+		`{}`: `"cql" is missing`, `{"cql":"S","consistency":"MOST"}`: `unknown consistency level "MOST"`, `{"cql":"S","page_size":-1}`: "want 1 to 10000",
+		`{"cql":"S","page_size":10001}`: "want 1 to 10000", `{"cql":"S","page_state":"not base64!"}`: "page_state", `{"cql":"S","page_state":""}`: "page_state",
 		`{"cql":"S","serial_consistency":"ONE"}`: "want SERIAL or LOCAL_SERIAL",
 	} {
 		if p := problem(t, do(s, "POST", "/v1/query", body), 400, wire.CodeInvalid); !strings.Contains(p.Detail, want) {
