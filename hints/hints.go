@@ -45,7 +45,8 @@ type Options struct {
 	Segment  int64         // bytes; default 16 MiB
 	Now      func() time.Time
 	Logger   *slog.Logger
-	// Deliver sends one mutation's bytes to the peer and calls done when it was applied durably there (nil), is obsolete (ErrObsolete), or failed. It must not block.
+	// Deliver sends one mutation's bytes to the peer and calls done when it was applied durably there (nil), is obsolete (ErrObsolete),
+	// or failed. It must not block, and may call done before it returns.
 	Deliver func(to vnodes.HostID, mutation []byte, done func(error))
 	// Alive reports whether the peer may be sent to.
 	Alive func(vnodes.HostID) bool

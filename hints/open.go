@@ -209,7 +209,8 @@ func (s *Store) setAside(p *peer, seq uint64, b []byte, content scanned, from in
 			good = append(good, b[r.start:r.end]...)
 		}
 	}
-	s.o.Logger.Error("hints: a segment is damaged: it is set aside, its replica is left to repair", "file", name+corruptSuffix, "hints kept", len(kept.records))
+	s.o.Logger.Error("hints: a segment is damaged: it is set aside, its replica is left to repair",
+		"file", name+corruptSuffix, "hints kept", len(kept.records))
 	if err := s.replaceFile(name+corruptSuffix, b); err != nil {
 		s.o.Logger.Warn("hints: the damaged segment could not be kept", "file", name+corruptSuffix, "error", err)
 	}

@@ -14,8 +14,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the goldens in testdata/row: only when a format gets a new version")
 
-// The bytes of every format as they are on disks out there. A change here is a change of format: it needs a new version and code that still reads
-// the old one.
+// The bytes of every format as they are on disks out there. A change here is a change of format: it needs a new version and code that still
+// reads the old one.
 func TestGoldens(t *testing.T) {
 	goldens := map[string][]byte{
 		"mutation":      seedMutation(),

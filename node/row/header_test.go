@@ -154,7 +154,8 @@ func TestHeaderAgainstTwin(t *testing.T) {
 	})
 }
 
-// A header shadows a row the same whether the row is merged first or each fragment is shadowed first: what lets replicas shadow before they answer.
+// A header shadows a row the same whether the row is merged first or each fragment is shadowed first: what lets replicas shadow before they
+// answer.
 func TestShadowCommutesWithMerge(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fragments, _ := drawFragments(t)

@@ -23,8 +23,9 @@ import "sort"
 //	body       | [timestamp - base, zigzag uvarint] | [expiry - row's, zigzag uvarint; ttl uvarint] |
 //	           | [path length uvarint, path] | value: the rest |
 //
-// Why so: most rows have all their cells from one INSERT. They cost 13 bytes, and 2 or 3 a cell, beside their values; a column is found
-// by binary search in columns, and its value by two loads from ends. Every choice above is a function of the content, so equal rows are equal bytes.
+// Why so: most rows have all their cells from one INSERT. They cost 11 bytes, and 2 or 3 a cell, beside their values; a column is found
+// by binary search in columns, and its value by two loads from ends. Every choice above is a function of the content, so equal rows are
+// equal bytes.
 const (
 	rowVersion = 1
 
