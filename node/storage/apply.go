@@ -53,7 +53,8 @@ func (w *write) release() {
 // Apply writes mutations blindly as one atomic batch and calls done once, when they are visible and as durable as the mode promises. It
 // may call done before it returns or from another goroutine; done must not block, nor call Apply or Close. It copies what it keeps.
 //
-// Errors: ErrClosed, ErrFailStop, ErrCorrupt, ErrDiskFull, ErrDropped, ErrTooLarge. In all of them but ErrFailStop and ErrCorrupt nothing was written.
+// Errors: ErrClosed, ErrFailStop, ErrCorrupt, ErrDiskFull, ErrDropped, ErrTooLarge. In all of them but ErrFailStop and ErrCorrupt nothing was
+// written.
 // Apply waits while maxInFlight writes wait for their sync.
 func (e *Engine) Apply(ms []row.Mutation, done func(error)) {
 	if err := e.enter(); err != nil {
@@ -69,6 +70,14 @@ func (e *Engine) Apply(ms []row.Mutation, done func(error)) {
 		return
 	}
 	e.commit(w, ms, done)
+}
+
+// size is the bytes of the batch.
+func (w *write) size() int {
+	if w.batch == nil {
+		return 0
+	}
+	return w.batch.Len()
 }
 
 // drop gives up a write that was not committed.
@@ -88,30 +97,31 @@ func (e *Engine) prepare(w *write, ms []row.Mutation) error {
 	if err := w.tables.admit(ms); err != nil {
 		return err
 	}
-	size := 0
+	memory := 0
 	for i := range ms {
 		if err := ms[i].CheckSize(); err != nil {
 			return fmt.Errorf("%w: %w", ErrTooLarge, err)
 		}
-		if size += ms[i].Size(); size > maxApplyBytes {
-			return fmt.Errorf("%w: batch of more than %d bytes; send smaller ones", ErrTooLarge, maxApplyBytes)
-		}
 		t := w.tables.kinds[ms[i].Storage]
 		if t.memory != nil {
 			w.memory = true
-			continue
+			memory += ms[i].Size()
+		} else {
+			e.encode(w, t, &ms[i])
 		}
-		if w.batch == nil {
-			w.batch = e.db.NewBatch()
+		if w.size()+memory > maxApplyBytes {
+			return fmt.Errorf("%w: batch of more than %d bytes; send smaller ones", ErrTooLarge, maxApplyBytes)
 		}
-		e.encode(w, t, &ms[i])
 	}
-	e.space.wrote(size)
+	e.space.wrote(w.size())
 	return nil
 }
 
 // encode adds a mutation's merge operands to the batch.
 func (e *Engine) encode(w *write, t *table, m *row.Mutation) {
+	if w.batch == nil {
+		w.batch = e.db.NewBatch()
+	}
 	w.prefix = appendPrefix(w.prefix[:0], m.Storage, m.Token, m.Key)
 	if len(m.Header) > 0 {
 		e.merge(w, markerHeader, nil, m.Header)

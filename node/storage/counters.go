@@ -3,6 +3,8 @@ package storage
 import (
 	"sync/atomic"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"nodedb/node/metrics"
 )
 
@@ -21,5 +23,26 @@ func (c *counters) register(r *metrics.Registry) {
 	show("nodedb_storage_hot_collapses_total", "Hot keys whose chain of operands was put as one value.", &c.collapses)
 	show("nodedb_storage_reads_total", "Pages read.", &c.reads)
 	show("nodedb_storage_entries_total", "Rows and partition headers looked at by reads, dead ones included.", &c.entries)
-	c.stalls = r.Counter("nodedb_storage_write_stalls_total", "Times that writes waited for flushes or compactions.")
+}
+
+// showPebble shows Pebble's own figures. Each is asked for at a scrape only.
+func (e *Engine) showPebble(r *metrics.Registry) {
+	show := func(name, help string, value func(*pebble.Metrics) float64) {
+		r.GaugeFunc(name, help, func() float64 {
+			if e.enter() != nil {
+				return 0
+			}
+			defer e.leave()
+			return value(e.db.Metrics())
+		})
+	}
+	show("nodedb_storage_disk_bytes", "What the store takes on disk.", func(m *pebble.Metrics) float64 { return float64(m.DiskSpaceUsage()) })
+	show("nodedb_storage_memtable_bytes", "Memtables, flushing ones included.", func(m *pebble.Metrics) float64 { return float64(m.MemTable.Size) })
+	show("nodedb_storage_cache_bytes", "The block cache.", func(m *pebble.Metrics) float64 { return float64(m.BlockCache.Size) })
+	show("nodedb_storage_cache_hits", "Block cache hits since the start.", func(m *pebble.Metrics) float64 { return float64(m.BlockCache.Hits) })
+	show("nodedb_storage_cache_misses", "Block cache misses since the start.", func(m *pebble.Metrics) float64 { return float64(m.BlockCache.Misses) })
+	show("nodedb_storage_read_amplification", "Sorted runs that a read may look into.", func(m *pebble.Metrics) float64 { return float64(m.ReadAmp()) })
+	show("nodedb_storage_compaction_debt_bytes", "Bytes that compactions are behind.", func(m *pebble.Metrics) float64 {
+		return float64(m.Compact.EstimatedDebt)
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -117,12 +118,14 @@ func Open(o Options) (*Engine, error) {
 	}
 	e.active.Store(1)
 	e.tables.Store(&tableSet{})
-	e.counts.register(o.Metrics)
 	e.mu.snapshots = make(map[*Snapshot]struct{})
+	e.counts.stalls = o.Metrics.Counter("nodedb_storage_write_stalls_total", "Times that writes waited for flushes or compactions.")
 	if err := e.open(&o); err != nil {
 		return nil, err
 	}
 	e.space.start(e, &o)
+	e.counts.register(o.Metrics)
+	e.showPebble(o.Metrics)
 	e.background.Go(e.waitForSyncs)
 	e.background.Go(e.dropTables)
 	if o.Sync == SyncPeriodic {
@@ -138,7 +141,7 @@ func (e *Engine) open(o *Options) (err error) {
 		return err
 	}
 	if e.lock, err = pebble.LockDirectory(o.Dir, fs); err != nil {
-		return fmt.Errorf("%w: %s: %w; stop the other process or choose another --data", ErrLocked, o.Dir, err)
+		return lockError(o.Dir, err)
 	}
 	defer func() {
 		if err != nil {
@@ -165,6 +168,14 @@ func (e *Engine) open(o *Options) (err error) {
 		return errors.Join(err, e.db.Close())
 	}
 	return nil
+}
+
+// lockError tells a directory in use from one that can't be written.
+func lockError(dir string, err error) error {
+	if path := (*os.PathError)(nil); errors.As(err, &path) {
+		return fmt.Errorf("storage: lock %s: %w", dir, err)
+	}
+	return fmt.Errorf("%w: %s: %w; stop the other process or choose another --data", ErrLocked, dir, err)
 }
 
 // openError says what is wrong with the directory.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 
 	"nodedb/node/disk"
+	"nodedb/node/metrics"
 	"nodedb/node/row"
 	"nodedb/vnodes"
 )
@@ -150,3 +152,10 @@ func partition(id row.StorageID, key string) ReadSpec {
 }
 
 func uint32Key(n int) string { return string(binary.BigEndian.AppendUint32(nil, uint32(n))) }
+
+// scrape gives the /metrics page.
+func scrape(t *testing.T, r *metrics.Registry) string {
+	w := httptest.NewRecorder()
+	r.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return w.Body.String()
+}

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -30,15 +31,16 @@ const (
 	limitTable  = row.StorageID(1)
 	limitValue  = 100     // bytes a row's value
 	limitRows   = 200_000 // rows that reads and scans find
+	limitBatch  = 500     // rows a batch while they are written
 	limitColumn = row.ColumnID(1)
 )
 
 // limitBench is an engine of its own with rows of limitValue bytes.
 type limitBench struct {
 	e    *Engine
-	raw  bool // go to Pebble, past the engine
+	raw  bool  // go to Pebble, past the engine
+	rows int64 // that reads find
 	next atomic.Int64
-	rng  atomic.Uint64
 }
 
 // openLimits opens an empty store.
@@ -47,7 +49,7 @@ func openLimits(fs disk.FS, dir string, mode SyncMode, raw bool) (*limitBench, e
 	if err != nil {
 		return nil, err
 	}
-	return &limitBench{e: e, raw: raw}, e.SetTables(map[row.StorageID]TableKind{limitTable: OnDisk}, limitTable)
+	return &limitBench{e: e, raw: raw, rows: limitRows}, e.SetTables(map[row.StorageID]TableKind{limitTable: OnDisk}, limitTable)
 }
 
 // limitKey spreads n over the ring, as Murmur3 would, and gives its partition key.
@@ -142,19 +144,19 @@ func stopOf(r *row.PageReader, page []byte) (*row.Position, error) {
 	}
 }
 
-// fill writes limitRows rows, in batches, and compacts them.
+// fill writes the rows, in batches, and compacts them.
 func (l *limitBench) fill() error {
-	const batch = 1000
-	errs := make(chan error, limitRows/batch)
-	for at := int64(0); at < limitRows; at += batch {
-		ms := make([]row.Mutation, batch)
+	errs := make(chan error, l.rows/limitBatch)
+	for at := int64(0); at < l.rows; at += limitBatch {
+		ms := make([]row.Mutation, limitBatch)
 		for i := range ms {
-			token, key := limitKey(at + int64(i) + 1)
-			ms[i] = row.Mutation{Storage: limitTable, Token: token, Key: key, Rows: []row.Entry{{Fragment: limitFragment(at + int64(i) + 1)}}}
+			n := at + int64(i) + 1
+			token, key := limitKey(n)
+			ms[i] = row.Mutation{Storage: limitTable, Token: token, Key: key, Rows: []row.Entry{{Fragment: limitFragment(n)}}}
 		}
 		l.e.Apply(ms, func(err error) { errs <- err })
 	}
-	for range limitRows / batch {
+	for range l.rows / limitBatch {
 		if err := <-errs; err != nil {
 			return err
 		}
@@ -164,8 +166,12 @@ func (l *limitBench) fill() error {
 }
 
 // MeasureLimits measures, in an empty directory, what Pebble alone and the engine reach on this machine, each for about d: synced writes with 1, 16,
-// 64 and 256 waiting, periodically synced writes, point reads, a scan. Raw and engine take turns, so that both meet the same weather.
+// 64 and 256 waiting, periodically synced writes, point reads, a scan.
 func MeasureLimits(ctx context.Context, fs disk.FS, dir string, d time.Duration) ([]Limit, error) {
+	return measureLimits(ctx, fs, dir, d, limitRows)
+}
+
+func measureLimits(ctx context.Context, fs disk.FS, dir string, d time.Duration, rows int64) ([]Limit, error) {
 	var limits []Limit
 	for i, c := range []struct {
 		mode    SyncMode
@@ -175,22 +181,26 @@ func MeasureLimits(ctx context.Context, fs disk.FS, dir string, d time.Duration)
 		if c.mode == SyncPeriodic {
 			l.Name = "write 100 B, synced every 10 ms"
 		}
-		for raw, rate := range map[bool]*float64{true: &l.Raw, false: &l.Engine} {
-			b, err := openLimits(fs, fs.PathJoin(dir, fmt.Sprintf("w%d-%v", i, raw)), c.mode, raw)
+		for _, raw := range []bool{true, false} {
+			rate, err := measureWrites(ctx, fs, fs.PathJoin(dir, fmt.Sprintf("w%d-%v", i, raw)), c.mode, raw, c.waiting, d)
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("%s: %w", l.Name, err)
 			}
-			if *rate, err = b.writeRate(ctx, c.waiting, d); err != nil {
-				return nil, err
-			}
-			if err := b.e.Close(); err != nil {
-				return nil, err
-			}
+			set(raw, &l, rate)
 		}
 		limits = append(limits, l)
 	}
-	reads, err := measureReads(ctx, fs, fs.PathJoin(dir, "reads"), d)
+	reads, err := measureReads(ctx, fs, fs.PathJoin(dir, "reads"), d, rows)
 	return append(limits, reads...), err
+}
+
+func measureWrites(ctx context.Context, fs disk.FS, dir string, mode SyncMode, raw bool, waiting int, d time.Duration) (float64, error) {
+	b, err := openLimits(fs, dir, mode, raw)
+	if err != nil {
+		return 0, err
+	}
+	rate, err := b.writeRate(ctx, waiting, d)
+	return rate, errors.Join(err, b.e.Close())
 }
 
 // writeRate keeps so many writes waiting for d.
@@ -226,39 +236,46 @@ func (l *limitBench) writeRate(ctx context.Context, waiting int, d time.Duration
 	return float64(l.next.Load()) / time.Since(start).Seconds(), ctx.Err()
 }
 
-// measureReads measures point reads and scans over limitRows compacted rows.
-func measureReads(ctx context.Context, fs disk.FS, dir string, d time.Duration) ([]Limit, error) {
+// measureReads measures point reads and scans over compacted rows.
+func measureReads(ctx context.Context, fs disk.FS, dir string, d time.Duration, rows int64) ([]Limit, error) {
 	b, err := openLimits(fs, dir, SyncPeriodic, false)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.fill(); err != nil {
-		return nil, err
-	}
+	b.rows = rows
 	point, scan := Limit{Name: "read one row, warm"}, Limit{Name: "scan, rows"}
-	buf := make([]byte, 0, 2*defaultByteLimit)
+	err = b.fill()
 	for _, b.raw = range []bool{true, false} {
-		n, start := 0, time.Now()
-		for ; time.Since(start) < d && ctx.Err() == nil; n++ {
-			if buf, err = b.read(ctx, int64(n)*7919%limitRows+1, buf); err != nil {
-				return nil, err
-			}
+		if err == nil {
+			err = b.readRates(ctx, d, &point, &scan)
 		}
-		set(b.raw, &point, float64(n)/time.Since(start).Seconds())
-		rows, start := 0, time.Now()
-		for time.Since(start) < d && ctx.Err() == nil {
-			got, err := b.scan(ctx, buf)
-			if err != nil {
-				return nil, err
-			}
-			rows += got
-		}
-		set(b.raw, &scan, float64(rows)/time.Since(start).Seconds())
 	}
-	if err := ctx.Err(); err != nil {
+	if err = errors.Join(err, ctx.Err(), b.e.Close()); err != nil {
 		return nil, err
 	}
-	return []Limit{point, scan}, b.e.Close()
+	return []Limit{point, scan}, nil
+}
+
+// readRates measures one side.
+func (l *limitBench) readRates(ctx context.Context, d time.Duration, point, scan *Limit) (err error) {
+	buf := make([]byte, 0, 2*defaultByteLimit)
+	n, start := int64(0), time.Now()
+	for ; time.Since(start) < d && ctx.Err() == nil; n++ {
+		if buf, err = l.read(ctx, n*7919%l.rows+1, buf); err != nil {
+			return err
+		}
+	}
+	set(l.raw, point, float64(n)/time.Since(start).Seconds())
+	rows, start := 0, time.Now()
+	for time.Since(start) < d && ctx.Err() == nil {
+		got, err := l.scan(ctx, buf)
+		if err != nil {
+			return err
+		}
+		rows += got
+	}
+	set(l.raw, scan, float64(rows)/time.Since(start).Seconds())
+	return nil
 }
 
 func set(raw bool, l *Limit, rate float64) {
