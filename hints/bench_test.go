@@ -75,3 +75,22 @@ func BenchmarkReplay(b *testing.B) {
 	<-ended
 	closeStore(b, s)
 }
+
+// BenchmarkOpen reads a log of 100,000 hints of 200 bytes.
+func BenchmarkOpen(b *testing.B) {
+	const n = 100_000
+	o := testOptions(disk.Real(), newPeers())
+	o.Dir = b.TempDir()
+	s := open(b, o)
+	var acked sync.WaitGroup
+	acked.Add(n)
+	for range n {
+		s.Add(host(1), make([]byte, 200), func(error) { acked.Done() })
+	}
+	acked.Wait()
+	closeStore(b, s)
+	b.ReportAllocs()
+	for b.Loop() {
+		closeStore(b, open(b, o))
+	}
+}

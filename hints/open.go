@@ -254,7 +254,12 @@ func (s *Store) readFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(f)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	b := make([]byte, info.Size())
+	_, err = io.ReadFull(f, b)
 	return b, errors.Join(err, f.Close())
 }
 
