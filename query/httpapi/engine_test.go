@@ -171,7 +171,7 @@ func TestRealEngineBatchesPagesAndErrors(t *testing.T) {
 		{`{"cql":"SELECT * FROM ks.missing"}`, 400, wire.CodeInvalid},
 		{`{"cql":"SELECT * FROM ks.t WHERE v = ?","params":["x"]}`, 400, wire.CodeInvalid},
 		{`{"cql":"CREATE TABLE ks.t (p int PRIMARY KEY)"}`, 409, wire.CodeAlreadyExists},
-		{`{"cql":"SELECT * FROM ks.t","page_state":"AAAA"}`, 400, wire.CodeProtocol},
+		{`{"cql":"SELECT * FROM ks.t","page_state":"AAAA"}`, 400, wire.CodeInvalid},
 	} {
 		w := do(s, "POST", "/v1/query", c.request)
 		if p := problem(t, w, c.status, c.code); p.Detail == "" {

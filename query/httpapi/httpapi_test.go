@@ -67,7 +67,7 @@ func problem(t *testing.T, w *httptest.ResponseRecorder, status int, code wire.E
 		t.Fatal(err)
 	}
 	if w.Code != status || p.Status != status || p.Code != int32(code) || p.Detail == "" || p.Title == "" || !strings.HasPrefix(p.Type, "urn:nodedb:problem:") {
-		t.Fatalf("%d %+v, want %d and code 0x%04x", w.Code, p, status, code)
+		t.Fatalf("%d %+v, want %d and code 0x%04x", w.Code, p, status, int32(code))
 	}
 	return p
 }
