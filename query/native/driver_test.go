@@ -31,6 +31,7 @@ func TestGocql(t *testing.T) {
 		{"v5", 5, nil}, {"v5 lz4", 5, lz4.LZ4Compressor{}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			cluster := gocql.NewCluster(driverAddress)
 			cluster.Port, _ = strconv.Atoi(port)
 			cluster.ProtoVersion, cluster.Compressor = tc.version, tc.compressor

@@ -32,6 +32,7 @@ type oneReplica struct {
 	catalog atomic.Pointer[schema.Catalog]
 	ring    *vnodes.Ring
 	server  atomic.Pointer[Server]
+	traces  *virtual.TraceLog
 }
 
 func newOneReplica(t testing.TB, address string) *oneReplica {
@@ -47,15 +48,16 @@ func newOneReplica(t testing.TB, address string) *oneReplica {
 			t.Error(err)
 		}
 	})
-	n := &oneReplica{store: store}
+	n := &oneReplica{store: store, traces: virtual.NewTraceLog()}
 	n.ring = vnodes.NewRing(1, []vnodes.Node{{ID: vnodes.HostID{15: 1}, Address: address, DC: "datacenter1", Rack: "rack1", Weight: 1, Tokens: []vnodes.Token{0}}})
 	n.catalog.Store(schema.Empty())
 	return n
 }
 
-func (n *oneReplica) Catalog() *schema.Catalog { return n.catalog.Load() }
-func (n *oneReplica) Timestamp() int64         { return time.Now().UnixMicro() }
-func (n *oneReplica) Seconds() int64           { return time.Now().Unix() }
+func (n *oneReplica) Catalog() *schema.Catalog  { return n.catalog.Load() }
+func (n *oneReplica) Traces() *virtual.TraceLog { return n.traces }
+func (n *oneReplica) Timestamp() int64          { return time.Now().UnixMicro() }
+func (n *oneReplica) Seconds() int64            { return time.Now().Unix() }
 
 func (n *oneReplica) Topology() virtual.Topology {
 	node, _ := n.ring.Node(vnodes.HostID{15: 1})
@@ -105,7 +107,7 @@ func (n *oneReplica) ChangeSchema(_ context.Context, ch *schema.Change) (schema.
 // startReal serves the real engine over one replica.
 func startReal(t testing.TB, address string) (*oneReplica, string) {
 	n := newOneReplica(t, address)
-	s, addr := startOn(t, Options{Engine: query.NewEngine(n, query.Options{ReleaseVersion: "4.0.11"})}, address+":0")
+	s, addr := startOn(t, Options{Engine: query.NewEngine(n, query.Options{ReleaseVersion: "4.0.11"}), Traces: n.traces}, address+":0")
 	n.server.Store(s)
 	return n, addr
 }
@@ -243,5 +245,25 @@ func TestRealErrors(t *testing.T) {
 	}
 	if _, err := c.Execute(t.Context(), &wire.Prepared{ID: make([]byte, 16)}, nil); err == nil || !strings.Contains(err.Error(), "not found") {
 		t.Error(err)
+	}
+}
+
+// TestRealTrace: a traced request's session is in system_traces, with its duration, as soon as it was answered.
+func TestRealTrace(t *testing.T) {
+	_, addr := startReal(t, "127.3.9.6")
+	c := dial(t, addr, wire.ClientOptions{})
+	const cql = "SELECT cluster_name FROM system.local"
+	traced, err := c.Trace(t.Context(), cql, &wire.Params{Consistency: 1, PageSize: 10})
+	if err != nil || traced.TraceID == [16]byte{} {
+		t.Fatal(traced, err)
+	}
+	res, err := c.Query(t.Context(), "SELECT duration, parameters['query'], request, started_at, client FROM system_traces.sessions WHERE session_id = ?",
+		&wire.Params{Consistency: 1, Values: [][]byte{traced.TraceID[:]}})
+	if err != nil || !res.Next() {
+		t.Fatal(res, err)
+	}
+	row := res.Row()
+	if row[0] == nil || string(row[1]) != cql || string(row[2]) != "Execute CQL3 query" || row[3] == nil || len(row[4]) != 4 {
+		t.Errorf("%q", row)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"nodedb/node/metrics"
 	"nodedb/query"
+	"nodedb/query/virtual"
 	"nodedb/query/wire"
 )
 
@@ -41,6 +42,9 @@ type Options struct {
 	Engine Engine
 	Log    *slog.Logger      // nil: silent
 	Stats  *metrics.Registry // nil: nothing is counted outside
+
+	// Traces gets a session for each traced request; nil: none are kept. What serves system_traces must show the same log.
+	Traces *virtual.TraceLog
 
 	// Authenticate checks a login and gives the identity; nil: nobody is asked, and everybody is anonymous.
 	Authenticate func(ctx context.Context, user, password string) (identity string, err error)

@@ -10,7 +10,8 @@ import (
 	"nodedb/vnodes"
 )
 
-// Source is what the tables show. One that is an Estimator too fills system.size_estimates and table_estimates.
+// Source is what the tables show. One that is an Estimator too fills system.size_estimates and table_estimates, and a
+// Tracer fills system_traces.
 type Source interface {
 	Catalog() *schema.Catalog
 	Topology() Topology
@@ -67,6 +68,8 @@ func init() { // not in the declaration: the rows of system_schema go through ke
 		"system_schema.tables":          tableRows,
 		"system_schema.columns":         columnRows,
 		"system_schema.types":           typeRows,
+		"system_traces.events":          eventRows,
+		"system_traces.sessions":        sessionRows,
 		"system_virtual_schema.columns": virtualColumnRows,
 
 		"system_virtual_schema.keyspaces": virtualKeyspaceRows,
