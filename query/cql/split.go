@@ -98,18 +98,16 @@ func (s *Splitter) Line() Piece {
 	if first.kind == tokenEnd {
 		return Piece{}
 	}
-	last := first
-	for {
+	last := s.lex.next() // first again, now behind us
+	for !s.lex.truncated {
 		after := s.lex
 		t := after.next()
 		if t.kind == tokenEnd || t.sym == ";" || t.pos.Line != last.pos.Line+strings.Count(last.text, "\n") {
-			return s.piece(first, last)
+			break
 		}
 		s.lex, last = after, t
-		if after.truncated {
-			return s.piece(first, last)
-		}
 	}
+	return s.piece(first, last)
 }
 
 func (s *Splitter) piece(first, last token) Piece {

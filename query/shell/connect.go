@@ -62,6 +62,9 @@ func (s *shell) address(host string) string {
 
 // connect connects to the first host that answers, of the preferred ones and then of the others known. The error is that of the first host.
 func (s *shell) connect(ctx context.Context) error {
+	if len(s.hosts) == 0 {
+		return errors.New("there is no host to connect to")
+	}
 	var first error
 	for _, host := range s.hosts {
 		conn, err := s.dial(ctx, s.address(host))

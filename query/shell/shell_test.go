@@ -407,32 +407,42 @@ func TestReconnect(t *testing.T) {
 	first.uses("ks")
 	second.uses("ks")
 	second.rows("SELECT 1", columns("k", types.IntType), []any{"1"})
-	first.answers["SELECT 1"] = func(*wire.Params) (*wire.Result, error) {
+	lose := func(*wire.Params) (*wire.Result, error) {
 		close(first.done)
 		first.down = true
 		return nil, errors.New("connection to 127.0.0.1:9042 lost: EOF")
 	}
-	var out, errs strings.Builder
-	s := newShell(Options{Hosts: []string{"127.0.0.1"}, Execute: "USE ks; SELECT 1; SELECT 1", Format: "csv", Stdout: &out, Stderr: &errs})
-	var dialled []string
-	s.dial = func(_ context.Context, addr string) (session, error) {
-		dialled = append(dialled, addr)
-		switch {
-		case addr == "127.0.0.9:9042":
-			return second, nil
-		case first.down:
-			return nil, errors.New("refused")
+	for _, c := range []struct {
+		statement, script string
+		code              int
+	}{
+		{"INSERT 1", "USE ks; INSERT 1; SELECT 1", ExitFailed}, // a write isn't tried again
+		{"SELECT 1", "USE ks; SELECT 1", ExitDone},
+	} {
+		first.answers[c.statement] = lose
+		first.done, first.down, second.asked = make(chan struct{}), false, nil
+		var out, errs strings.Builder
+		s := newShell(Options{Hosts: []string{"127.0.0.1"}, Execute: c.script, Format: "csv", Stdout: &out, Stderr: &errs})
+		var dialled []string
+		s.dial = func(_ context.Context, addr string) (session, error) {
+			dialled = append(dialled, addr)
+			switch {
+			case addr == "127.0.0.9:9042":
+				return second, nil
+			case first.down:
+				return nil, errors.New("refused")
+			}
+			return first, nil
 		}
-		return first, nil
-	}
-	if code := s.run(t.Context()); code != ExitFailed {
-		t.Errorf("exit %d", code)
-	}
-	if out.String() != "k\r\n1\r\n" || !strings.Contains(errs.String(), "now connected to") {
-		t.Errorf("%q, %q", out.String(), errs.String())
-	}
-	if !slices.Equal(dialled, []string{"127.0.0.1:9042", "127.0.0.1:9042", "127.0.0.9:9042"}) || !slices.Contains(second.asked, "USE ks") {
-		t.Errorf("dialled %v, second asked %v", dialled, second.asked)
+		if code := s.run(t.Context()); code != c.code {
+			t.Errorf("%s: exit %d", c.script, code)
+		}
+		if out.String() != "k\r\n1\r\n" || !strings.Contains(errs.String(), "now connected to") {
+			t.Errorf("%s: %q, %q", c.script, out.String(), errs.String())
+		}
+		if !slices.Equal(dialled, []string{"127.0.0.1:9042", "127.0.0.1:9042", "127.0.0.9:9042"}) || !slices.Contains(second.asked, "USE ks") {
+			t.Errorf("%s: dialled %v, second asked %v", c.script, dialled, second.asked)
+		}
 	}
 }
 

@@ -19,6 +19,12 @@ func (s *shell) statement(ctx context.Context, text string) error {
 	}
 	p := s.params()
 	res, err := s.request(ctx, text, p)
+	if lost(err) && ctx.Err() == nil && reads(text) {
+		// The node may have gone a moment ago, unnoticed. To ask again changes nothing.
+		if err = s.connected(ctx); err == nil {
+			res, err = s.request(ctx, text, p)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -38,6 +44,11 @@ func (s *shell) statement(ctx context.Context, text string) error {
 		err = s.showTrace(ctx, trace)
 	}
 	return err
+}
+
+// reads says whether a statement only reads.
+func reads(text string) bool {
+	return strings.EqualFold(cql.NewSplitter(text).Word(), "SELECT")
 }
 
 // request sends a statement and awaits one page.
