@@ -25,7 +25,7 @@ func (w *world) clusters() map[[16]byte]int {
 
 // Started at the same moment with the same list, over a bad network: one cluster, everybody a founder of it.
 func TestFoundAtOnce(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range 2 * *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			n := 2 + int(seed%4)
 			simulate(t, n, seed, lossy, func(w *world) {
@@ -91,7 +91,7 @@ func TestFoundInAnyOrder(t *testing.T) {
 
 // Machines crash inside the writes of their founding votes, again and again: still one cluster.
 func TestFoundThroughCrashes(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range 4 * *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			n := 3 + int(seed%2)*2
 			simulate(t, n, seed, lossy, func(w *world) {

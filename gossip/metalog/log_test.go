@@ -46,7 +46,7 @@ type acked struct {
 // All nodes propose at once, over a bad network, while machines crash inside their writes: one sequence everywhere, every acknowledged
 // proposal in it exactly once, others at most once.
 func TestConcurrentProposersAndCrashes(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			simulate(t, 5, seed, lossy, func(w *world) {
 				all := []int{1, 2, 3, 4, 5}
@@ -81,7 +81,7 @@ func (m *machine) propose(a *acked, count int, pause time.Duration) {
 	for k := range count {
 		name := fmt.Sprintf("k%d_%d", m.i, k)
 		e := keyspace(name)
-		e.ID = m.w.newID()
+		e.ID = m.newID()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		_, _, err := m.log.Propose(ctx, e)
 		cancel()

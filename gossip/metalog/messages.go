@@ -165,7 +165,7 @@ func decode(b []byte, m any) error {
 func refuse(err error) error {
 	code := rpc.CodeInternal
 	switch {
-	case errors.Is(err, ErrCorrupt):
+	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrUnknown):
 		code = rpc.CodeInvalid
 	case errors.Is(err, ErrOverloaded):
 		code = rpc.CodeOverloaded

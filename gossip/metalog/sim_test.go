@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -91,6 +92,9 @@ func (s *memStore) restart() {
 	s.crashed, s.left = false, -1
 }
 
+// seeds is how many seeds the randomized tests try; a campaign takes thousands: go test ./gossip/metalog -seeds 5000 -timeout 0
+var seeds = flag.Uint64("seeds", 6, "seeds of each randomized simulation")
+
 const testPort = 7000
 
 func ip(i int) string      { return fmt.Sprintf("10.0.0.%d", i) }
@@ -109,6 +113,7 @@ type machine struct {
 	entered chan error    // what FoundOrJoin gave
 	died    chan struct{} // closed when the log halted
 	mu      sync.Mutex
+	ids     *rand.Rand
 	said    []string // progress
 	epochs  []uint64 // as OnApply told
 }
@@ -118,15 +123,14 @@ type world struct {
 	t        *testing.T
 	net      *simnet.Network
 	machines []*machine // 1..n
-	rng      *rand.Rand
-	ids      uint64
-	mu       sync.Mutex
+	rng      *rand.Rand // the test's own
+	seed     uint64
 }
 
 // simulate runs f with n machines that are off, in a bubble with virtual time.
 func simulate(t *testing.T, n int, seed uint64, faults simnet.Faults, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), machines: make([]*machine, n+1)}
+		w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), machines: make([]*machine, n+1)}
 		w.net = simnet.New(simnet.Options{Seed: seed, Faults: faults, Settle: synctest.Wait})
 		for i := 1; i <= n; i++ {
 			w.machines[i] = &machine{w: w, i: i, host: vnodes.HostID{15: byte(i)}, name: "test", store: newStore()}
@@ -139,13 +143,15 @@ func simulate(t *testing.T, n int, seed uint64, faults simnet.Faults, f func(w *
 	})
 }
 
-// newID gives ids that differ; drawn under a lock, since all nodes share the counter.
-func (w *world) newID() (id [16]byte) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.ids++
-	binary.BigEndian.PutUint64(id[:], w.ids)
-	binary.BigEndian.PutUint64(id[8:], w.rng.Uint64())
+// newID gives ids that differ, the same ones for a seed.
+func (m *machine) newID() (id [16]byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ids == nil {
+		m.ids = rand.New(rand.NewPCG(m.w.seed, uint64(m.host[15])))
+	}
+	binary.BigEndian.PutUint64(id[:], m.ids.Uint64())
+	binary.BigEndian.PutUint64(id[8:], m.ids.Uint64())
 	return id
 }
 
@@ -166,7 +172,7 @@ func (m *machine) on(join ...int) {
 	died := m.died
 	var err error
 	m.log, err = Open(Options{
-		Self: m.host, Name: m.name, Store: m.store, Transport: m.net, MetaPort: testPort, Now: time.Now, NewID: m.w.newID,
+		Self: m.host, Name: m.name, Store: m.store, Transport: m.net, MetaPort: testPort, Now: time.Now, NewID: m.newID,
 		Node:    vnodes.Node{ID: m.host, Address: ip(m.i), DC: "dc", Rack: fmt.Sprint("rack", m.i%3), Weight: 4},
 		OnApply: func(s *State, _ schema.Target) { m.mu.Lock(); m.epochs = append(m.epochs, s.Epoch); m.mu.Unlock() },
 		Fatal:   func(error) { once.Do(func() { close(died) }) },
