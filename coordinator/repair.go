@@ -9,7 +9,8 @@ import (
 	"nodedb/vnodes"
 )
 
-// resolve asks every live owner for its data. REQUIRES: phase is resolving.
+// resolve asks every live owner for its data. Limits a partition are lifted: a replica skips the rest of a partition without a stop, and the merge would
+// take its silence for absence, so that a row that only one replica knows to be deleted came back. REQUIRES: phase is resolving.
 func (op *readOp) resolve() {
 	op.c.stats.Mismatches.Add(1)
 	tracker, err := op.newTracker()
@@ -19,6 +20,7 @@ func (op *readOp) resolve() {
 	}
 	op.mu.Lock()
 	op.mu.tracker = tracker
+	op.spec.PartitionRows, op.spec.NoRows = 0, false
 	candidates := op.mu.candidates
 	op.mu.Unlock()
 	for _, remote := range []bool{true, false} {

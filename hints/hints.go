@@ -65,7 +65,7 @@ const (
 	// MaxInFlightBytes bounds the unacknowledged hints of a peer, beside InFlight. One hint may always be under way.
 	MaxInFlightBytes = 32 << 20
 	// ReplayInterval is how often peers with hints are tried without a Wake, and old hints dropped.
-	ReplayInterval = 10 * time.Second
+	ReplayInterval = time.Second
 )
 
 func (o *Options) setDefaults() {

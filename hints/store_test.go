@@ -188,7 +188,7 @@ func TestWakeAndTickStartAReplay(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan struct{})
 		go func() { s.Run(ctx); close(ended) }()
-		time.Sleep(time.Second)
+		time.Sleep(ReplayInterval / 2)
 		p.set(func() { p.down[host(1)] = false })
 		synctest.Wait()
 		want(t, "before anybody tells", s.Pending(host(1)), 1)
@@ -302,9 +302,9 @@ func TestFailuresBackOff(t *testing.T) {
 		go func() { s.Run(ctx); close(ended) }()
 		time.Sleep(200 * time.Second)
 		synctest.Wait()
-		// Backoffs of 5, 10, 20, 40, 60, 60 s end at the next tick.
-		want(t, "tries at", tries, "[0s 10s 20s 40s 1m20s 2m20s 3m20s]")
-		want(t, "failures", s.Stats().Failures, 7)
+		// Backoffs of 0.5, 1, 2, 4, 8, 16, 32, 60, 60 s end at the next tick.
+		want(t, "tries at", tries, "[0s 1s 2s 4s 8s 16s 32s 1m4s 2m4s 3m4s]")
+		want(t, "failures", s.Stats().Failures, 10)
 		p.set(func() { p.answer = nil })
 		s.Wake(host(1))
 		synctest.Wait()

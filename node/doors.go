@@ -12,7 +12,6 @@ import (
 
 	"nodedb/coordinator"
 	"nodedb/gossip/metalog"
-	"nodedb/node/metrics"
 	"nodedb/query"
 	"nodedb/query/native"
 	"nodedb/query/schema"
@@ -51,7 +50,6 @@ func (n *Node) listen(port int) (net.Listener, error) {
 
 // serveDoors opens them.
 func (n *Node) serveDoors() error {
-	n.metrics = metrics.NewRegistry()
 	n.measure()
 	engine := query.NewEngine(n.cluster, query.Options{ReleaseVersion: cassandraRelease})
 	cql, err := n.listen(n.Config.NativeTransportPort)

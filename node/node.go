@@ -81,7 +81,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if o.FS == nil {
 		o.FS = disk.Real()
 	}
-	n := &Node{Options: o, logger: o.Logger}
+	n := &Node{Options: o, logger: o.Logger, metrics: metrics.NewRegistry()}
 	life, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	defer func() {
@@ -214,7 +214,7 @@ func (n *Node) openCluster() (err error) {
 	n.hints, err = hints.Open(hints.Options{
 		FS: n.FS, Dir: n.FS.PathJoin(n.Config.Data, "hints"), MaxBytes: int64(n.Config.MaxHintsSizePerHost),
 		MaxAge: time.Duration(n.Config.MaxHintWindow), BytesPerSecond: int64(n.Config.HintedHandoffRate),
-		Now: time.Now, Logger: n.logger, Deliver: n.deliverHint, Alive: c.Alive,
+		Now: time.Now, Logger: n.logger, Deliver: n.deliverHint, Alive: c.Alive, Metrics: n.metrics, Fatal: n.fatal,
 	})
 	if err != nil {
 		return err

@@ -234,6 +234,15 @@ func mutation(k string, clustering byte, value string, timestamp int64) row.Muta
 		Rows: []row.Entry{{Clustering: []byte{0x40, clustering}, Fragment: b.Append(nil)}}}
 }
 
+// deletion deletes row (k, clustering) at a timestamp.
+func deletion(k string, clustering byte, timestamp int64) row.Mutation {
+	m := mutation(k, clustering, "", timestamp)
+	var b row.Builder
+	b.Delete(timestamp)
+	m.Rows[0].Fragment = b.Append(nil)
+	return m
+}
+
 func (m *testNode) write(level consistency.Level, mut row.Mutation) error {
 	ch := make(chan error, 1)
 	m.coordinator.Write(context.Background(), &coordinator.WriteRequest{
@@ -348,9 +357,16 @@ func (s *memStore) Read(_ context.Context, spec *storage.ReadSpec, buf []byte) (
 			continue
 		}
 		w.Partition(p.token, p.key, nil)
+		live := 0
 		for _, e := range p.rows {
+			if spec.PartitionRows > 0 && live == spec.PartitionRows {
+				break // without a stop, as storage does
+			}
 			w.Row(e.Clustering, e.Fragment)
 			rows++
+			if row.View(e.Fragment).LiveAt(spec.Now) {
+				live++
+			}
 		}
 		if spec.RowLimit > 0 && rows >= spec.RowLimit {
 			return w.Finish(&row.Position{Token: p.token, Key: p.key, Done: true}), nil

@@ -149,6 +149,35 @@ func TestReadRepairsBeforeItAnswers(t *testing.T) {
 	})
 }
 
+// TestALimitAPartitionDoesNotBringRowsBack: with PER PARTITION LIMIT 1 replica 1 shows only the row whose deletion it missed, and is silent about the next
+// one, which it knows to be deleted.
+func TestALimitAPartitionDoesNotBringRowsBack(t *testing.T) {
+	bubble(t, 3, 3, func(t *testing.T, c *testCluster) {
+		do := func(level consistency.Level, m row.Mutation) {
+			t.Helper()
+			if err := c.nodes[2].write(level, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		do(consistency.All, mutation("k", 1, "a", 10))
+		do(consistency.All, mutation("k", 2, "b", 10))
+		c.kill(1)
+		do(consistency.Quorum, deletion("k", 1, 20))
+		c.revive()
+		c.kill(0)
+		do(consistency.Quorum, deletion("k", 2, 20))
+		c.revive()
+		c.kill(2)
+		key := []byte("k")
+		rows, _, err := c.nodes[0].page(consistency.Quorum, storage.ReadSpec{
+			Storage: testStorage, Key: key, Token: vnodes.PartitionToken(key), Now: 1, PartitionRows: 1,
+		})
+		if err != nil || len(rows) != 0 {
+			t.Errorf("deleted rows are back: %v, %v", rows, err)
+		}
+	})
+}
+
 func TestASlowReplicaIsOvertakenByASpare(t *testing.T) {
 	bubble(t, 3, 3, func(t *testing.T, c *testCluster) {
 		if err := c.nodes[0].write(consistency.All, mutation("k", 1, "a", 10)); err != nil {
