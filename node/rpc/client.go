@@ -201,6 +201,9 @@ func (c *clientConn) open(told *helloFrame, nc net.Conn) error {
 	now := c.t.now()
 	for i := range c.mu.waiting {
 		q := &c.mu.waiting[i]
+		if q.deadline <= now {
+			continue // the keeper fails it, or has
+		}
 		buf = appendRequest(buf, q.id, &q.call, time.Duration(q.deadline-now))
 	}
 	c.out.unlock(buf)
