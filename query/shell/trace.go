@@ -13,7 +13,7 @@ import (
 
 // A trace is written after its statement was answered: the shell asks for it again and again, for so long.
 const (
-	traceWait  = 10 * time.Second
+	traceWait  = 5 * time.Second
 	traceEvery = 100 * time.Millisecond
 )
 
