@@ -86,17 +86,28 @@ func splitKey(k []byte) int {
 	return fixedBytes + i + len(terminator)
 }
 
-// parsePrefix reads token and partition key back from a prefix; the key is appended to dst.
-func parsePrefix(dst, prefix []byte) (vnodes.Token, []byte) {
-	token := vnodes.Token(binary.BigEndian.Uint64(prefix[storageBytes:]) ^ signBit)
-	escaped := prefix[fixedBytes : len(prefix)-len(terminator)]
-	for i := 0; i < len(escaped); i++ { // keys are short and full of zeros: faster than looking for each
-		dst = append(dst, escaped[i])
-		if escaped[i] == 0 {
-			i++
-		}
+// parseKey reads token and partition key back from a key of a table; the partition key is appended to dst. n is where the prefix ends, as splitKey says
+// too; 0: the bytes are no such key. One pass: keys are short, and often full of zeros.
+func parseKey(dst, k []byte) (token vnodes.Token, key []byte, n int) {
+	if len(k) < fixedBytes+len(terminator) {
+		return 0, dst, 0
 	}
-	return token, dst
+	token = vnodes.Token(binary.BigEndian.Uint64(k[storageBytes:]) ^ signBit)
+	for i := fixedBytes; i < len(k); i++ {
+		b := k[i]
+		if b != 0 {
+			dst = append(dst, b)
+			continue
+		}
+		if i++; i == len(k) {
+			break
+		}
+		if k[i] == terminator[1] {
+			return token, dst, i + 1
+		}
+		dst = append(dst, 0) // k[i] is escapeByte
+	}
+	return 0, dst, 0
 }
 
 // appendSystemKey appends the key of an entry of the system key space.
@@ -168,11 +179,10 @@ type keyFormatter []byte
 
 // Format implements fmt.Formatter.
 func (k keyFormatter) Format(s fmt.State, _ rune) {
-	n := splitKey(k)
-	if n < fixedBytes+len(terminator) || !bytes.HasSuffix(k[:n], terminator) || k[0]|k[1]|k[2]|k[3] == 0 {
+	token, key, n := parseKey(nil, k)
+	if n == 0 || k[0]|k[1]|k[2]|k[3] == 0 {
 		fmt.Fprintf(s, "%x", []byte(k))
 		return
 	}
-	token, key := parsePrefix(nil, k[:n])
 	fmt.Fprintf(s, "%d/%d/%x/%x", binary.BigEndian.Uint32(k), token, key, []byte(k[n:]))
 }

@@ -101,8 +101,8 @@ func TestKeysSortAsTheirParts(t *testing.T) {
 			t.Fatalf("%x and %x compare as %d, want %d", ka, kb, got, want)
 		}
 		prefix := ka[:splitKey(ka)]
-		if token, key := parsePrefix(nil, prefix); token != a.token || !bytes.Equal(key, a.key) {
-			t.Fatalf("%x parses to %d, %x", prefix, token, key)
+		if token, key, n := parseKey(nil, ka); token != a.token || !bytes.Equal(key, a.key) || n != len(prefix) {
+			t.Fatalf("%x parses to %d, %x, %d", ka, token, key, n)
 		}
 		if len(prefix) != prefixLen(a.key) {
 			t.Fatalf("prefix of %d bytes, prefixLen gave %d", len(prefix), prefixLen(a.key))
@@ -208,4 +208,22 @@ func TestMergerRefusesOtherKeys(t *testing.T) {
 	if _, ok := any(new(valueMerger)).(pebble.DeletableValueMerger); ok {
 		t.Error("the merger must not be able to delete (Pebble issue 6168)")
 	}
+}
+
+// FuzzParseKey: any bytes at all may be asked for their parts, and what parses is written back the same.
+func FuzzParseKey(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(fullKey(7, -3, []byte("a\x00b"), []byte("c")))
+	f.Add(appendSystemKey(nil, spaceSystem, "log/1"))
+	f.Add(append(appendPrefix(nil, 1, 0, nil)[:fixedBytes], 0))
+	f.Fuzz(func(t *testing.T, k []byte) {
+		_ = fmt.Sprint(keyFormatter(k))
+		token, key, n := parseKey(nil, k)
+		if split := splitKey(k); n > 0 && k[0]|k[1]|k[2]|k[3] != 0 && split > n {
+			t.Errorf("%x: parse ends at %d, split at %d", k, n, split)
+		}
+		if again := appendPrefix(nil, row.StorageID(7), token, key); n > 0 && len(again) == n && splitKey(again) != n {
+			t.Errorf("%x: written back as %x", k, again)
+		}
+	})
 }

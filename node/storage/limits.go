@@ -17,15 +17,24 @@ import (
 	"nodedb/vnodes"
 )
 
-// Limit is one operation's rate: by raw Pebble and by the engine, with the same bytes, the same options and the same sync.
+// Limit is what one operation costs by raw Pebble and through the engine, with the same bytes, the same options and the same sync.
 type Limit struct {
-	Name   string  // what is done, and how many wait at once
-	Raw    float64 // operations a second of Pebble alone
-	Engine float64 // operations a second through Engine
+	Name   string // what is done, and how many wait at once
+	Raw    Cost   // Pebble alone
+	Engine Cost
 }
 
-// Ratio is Engine's share of Raw.
-func (l Limit) Ratio() float64 { return l.Engine / l.Raw }
+// Cost of one kind of operation.
+type Cost struct {
+	PerSecond float64 // operations a second of wall time
+	CPU       float64 // microseconds of the process's CPU time an operation, flushes and compactions included; 0 where the system does not tell
+}
+
+// Ratio is the engine's share of raw Pebble's rate.
+func (l Limit) Ratio() float64 { return l.Engine.PerSecond / l.Raw.PerSecond }
+
+// CPURatio is raw Pebble's CPU time an operation divided by the engine's: what holds on a busy machine too.
+func (l Limit) CPURatio() float64 { return l.Raw.CPU / l.Engine.CPU }
 
 const (
 	limitTable  = row.StorageID(1)
@@ -33,6 +42,9 @@ const (
 	limitRows   = 200_000 // rows that reads and scans find
 	limitBatch  = 500     // rows a batch while they are written
 	limitColumn = row.ColumnID(1)
+
+	// limitTurns is how often raw and engine take turns, so that both meet the same weather.
+	limitTurns = 5
 )
 
 // limitBench is an engine of its own with rows of limitValue bytes.
@@ -177,16 +189,9 @@ func measureLimits(ctx context.Context, fs disk.FS, dir string, d time.Duration,
 		mode    SyncMode
 		waiting int
 	}{{SyncBatch, 1}, {SyncBatch, 16}, {SyncBatch, 64}, {SyncBatch, 256}, {SyncPeriodic, 1}} {
-		l := Limit{Name: fmt.Sprintf("write 100 B, synced, %d waiting", c.waiting)}
-		if c.mode == SyncPeriodic {
-			l.Name = "write 100 B, synced every 10 ms"
-		}
-		for _, raw := range []bool{true, false} {
-			rate, err := measureWrites(ctx, fs, fs.PathJoin(dir, fmt.Sprintf("w%d-%v", i, raw)), c.mode, raw, c.waiting, d)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", l.Name, err)
-			}
-			set(raw, &l, rate)
+		l, err := measureWrites(ctx, fs, fs.PathJoin(dir, fmt.Sprint("writes-", i)), c.mode, c.waiting, d)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", l.Name, err)
 		}
 		limits = append(limits, l)
 	}
@@ -194,37 +199,72 @@ func measureLimits(ctx context.Context, fs disk.FS, dir string, d time.Duration,
 	return append(limits, reads...), err
 }
 
-func measureWrites(ctx context.Context, fs disk.FS, dir string, mode SyncMode, raw bool, waiting int, d time.Duration) (float64, error) {
-	b, err := openLimits(fs, dir, mode, raw)
-	if err != nil {
-		return 0, err
+// takeTurns has raw and engine work for d each, in turns. A side works until its deadline and gives how much it did.
+func takeTurns(ctx context.Context, name string, d time.Duration, raw, engine func(deadline time.Time) (int64, error)) (Limit, error) {
+	l := Limit{Name: name}
+	var ops [2]int64
+	var wall, cpu [2]time.Duration
+	for range limitTurns {
+		for i, side := range []func(time.Time) (int64, error){raw, engine} {
+			start, used := time.Now(), cpuTime()
+			n, err := side(start.Add(d / limitTurns))
+			if err = errors.Join(err, ctx.Err()); err != nil {
+				return l, err
+			}
+			ops[i] += n
+			wall[i] += time.Since(start)
+			cpu[i] += cpuTime() - used
+		}
 	}
-	rate, err := b.writeRate(ctx, waiting, d)
-	return rate, errors.Join(err, b.e.Close())
+	cost := func(i int) Cost {
+		return Cost{PerSecond: float64(ops[i]) / wall[i].Seconds(), CPU: cpu[i].Seconds() * 1e6 / float64(ops[i])}
+	}
+	l.Raw, l.Engine = cost(0), cost(1)
+	return l, nil
 }
 
-// writeRate keeps so many writes waiting for d.
-func (l *limitBench) writeRate(ctx context.Context, waiting int, d time.Duration) (float64, error) {
+func measureWrites(ctx context.Context, fs disk.FS, dir string, mode SyncMode, waiting int, d time.Duration) (l Limit, err error) {
+	name := fmt.Sprintf("write 100 B, synced, %d waiting", waiting)
+	if mode == SyncPeriodic {
+		name = "write 100 B, synced every 10 ms"
+	}
+	raw, err := openLimits(fs, dir+"-raw", mode, true)
+	if err != nil {
+		return l, err
+	}
+	engine, err := openLimits(fs, dir+"-engine", mode, false)
+	if err != nil {
+		return l, errors.Join(err, raw.e.Close())
+	}
+	side := func(b *limitBench) func(time.Time) (int64, error) {
+		return func(deadline time.Time) (int64, error) { return b.writeUntil(ctx, deadline, waiting) }
+	}
+	l, err = takeTurns(ctx, name, d, side(raw), side(engine))
+	return l, errors.Join(err, raw.e.Close(), engine.e.Close())
+}
+
+// writeUntil keeps so many writes waiting. Raw Pebble's Commit blocks: it needs a goroutine each; the engine is driven by one.
+func (l *limitBench) writeUntil(ctx context.Context, deadline time.Time, waiting int) (int64, error) {
 	slots, failed := make(chan struct{}, waiting), atomic.Pointer[error]{}
-	start := time.Now()
-	var wg sync.WaitGroup
-	worker := func() {
-		for time.Since(start) < d && ctx.Err() == nil && failed.Load() == nil {
-			slots <- struct{}{}
-			l.write(func(err error) {
-				if err != nil {
-					failed.CompareAndSwap(nil, &err)
-				}
-				<-slots
-			})
+	before := l.next.Load()
+	done := func(err error) {
+		if err != nil {
+			failed.CompareAndSwap(nil, &err)
 		}
+		<-slots
 	}
 	workers := 1
 	if l.raw {
-		workers = waiting // raw Pebble's Commit blocks: it needs a goroutine each
+		workers = waiting
 	}
+	var wg sync.WaitGroup
 	for range workers {
-		wg.Go(worker)
+		wg.Go(func() {
+			for time.Now().Before(deadline) && ctx.Err() == nil && failed.Load() == nil {
+				slots <- struct{}{}
+				l.write(done)
+			}
+		})
 	}
 	wg.Wait()
 	for range waiting { // the last ones
@@ -233,55 +273,47 @@ func (l *limitBench) writeRate(ctx context.Context, waiting int, d time.Duration
 	if err := failed.Load(); err != nil {
 		return 0, *err
 	}
-	return float64(l.next.Load()) / time.Since(start).Seconds(), ctx.Err()
+	return l.next.Load() - before, nil
 }
 
-// measureReads measures point reads and scans over compacted rows.
+// measureReads measures point reads and scans over compacted rows, in one store.
 func measureReads(ctx context.Context, fs disk.FS, dir string, d time.Duration, rows int64) ([]Limit, error) {
-	b, err := openLimits(fs, dir, SyncPeriodic, false)
+	engine, err := openLimits(fs, dir, SyncPeriodic, false)
 	if err != nil {
 		return nil, err
 	}
-	b.rows = rows
-	point, scan := Limit{Name: "read one row, warm"}, Limit{Name: "scan, rows"}
-	err = b.fill()
-	for _, b.raw = range []bool{true, false} {
-		if err == nil {
-			err = b.readRates(ctx, d, &point, &scan)
-		}
+	engine.rows = rows
+	if err := engine.fill(); err != nil {
+		return nil, errors.Join(err, engine.e.Close())
 	}
-	if err = errors.Join(err, ctx.Err(), b.e.Close()); err != nil {
-		return nil, err
-	}
-	return []Limit{point, scan}, nil
-}
-
-// readRates measures one side.
-func (l *limitBench) readRates(ctx context.Context, d time.Duration, point, scan *Limit) (err error) {
+	raw := &limitBench{e: engine.e, raw: true, rows: rows}
 	buf := make([]byte, 0, 2*defaultByteLimit)
-	n, start := int64(0), time.Now()
-	for ; time.Since(start) < d && ctx.Err() == nil; n++ {
-		if buf, err = l.read(ctx, n*7919%l.rows+1, buf); err != nil {
-			return err
-		}
+	read := func(b *limitBench) func(time.Time) (int64, error) {
+		return func(deadline time.Time) (n int64, err error) { return b.readUntil(ctx, deadline, buf) }
 	}
-	set(l.raw, point, float64(n)/time.Since(start).Seconds())
-	rows, start := 0, time.Now()
-	for time.Since(start) < d && ctx.Err() == nil {
-		got, err := l.scan(ctx, buf)
-		if err != nil {
-			return err
-		}
-		rows += got
+	scan := func(b *limitBench) func(time.Time) (int64, error) {
+		return func(deadline time.Time) (n int64, err error) { return b.scanUntil(ctx, deadline, buf) }
 	}
-	set(l.raw, scan, float64(rows)/time.Since(start).Seconds())
-	return nil
+	point, err := takeTurns(ctx, "read one row, warm", d, read(raw), read(engine))
+	all, scanErr := takeTurns(ctx, "scan 100 B rows, each a partition", d, scan(raw), scan(engine))
+	return []Limit{point, all}, errors.Join(err, scanErr, engine.e.Close())
 }
 
-func set(raw bool, l *Limit, rate float64) {
-	if raw {
-		l.Raw = rate
-	} else {
-		l.Engine = rate
+func (l *limitBench) readUntil(ctx context.Context, deadline time.Time, buf []byte) (n int64, err error) {
+	for ; time.Now().Before(deadline) && ctx.Err() == nil; n++ {
+		if buf, err = l.read(ctx, l.next.Add(7919)%l.rows+1, buf); err != nil {
+			return n, err
+		}
 	}
+	return n, nil
+}
+
+func (l *limitBench) scanUntil(ctx context.Context, deadline time.Time, buf []byte) (rows int64, err error) {
+	for time.Now().Before(deadline) && ctx.Err() == nil {
+		n, err := l.scan(ctx, buf)
+		if rows += int64(n); err != nil {
+			return rows, err
+		}
+	}
+	return rows, nil
 }

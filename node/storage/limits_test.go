@@ -20,7 +20,7 @@ func TestMeasureLimits(t *testing.T) {
 		t.Errorf("got %d limits", len(limits))
 	}
 	for _, l := range limits {
-		if l.Name == "" || l.Raw <= 0 || l.Engine <= 0 || l.Ratio() != l.Engine/l.Raw {
+		if l.Name == "" || l.Raw.PerSecond <= 0 || l.Engine.PerSecond <= 0 || l.Ratio() != l.Engine.PerSecond/l.Raw.PerSecond {
 			t.Errorf("%+v", l)
 		}
 	}

@@ -283,12 +283,11 @@ func (r *reader) readRange() error {
 	from, to, resumed := r.from, r.to, r.resumed
 	for r.ok = r.cur.seekGE(r.lower); r.ok && !r.stopped; {
 		key := r.cur.key()
-		n := splitKey(key)
-		if n == len(key) {
+		n := 0
+		if r.token, r.partitionKey, n = parseKey(r.partitionKey[:0], key); n == 0 || n == len(key) {
 			return unknownMarker(key)
 		}
 		r.prefix = append(r.prefix[:0], key[:n]...)
-		r.token, r.partitionKey = parsePrefix(r.partitionKey[:0], r.prefix)
 		r.from, r.to, r.resumed = nil, nil, false
 		if resumed && bytes.Equal(r.prefix, r.resumePrefix) {
 			r.from, r.to, r.resumed = from, to, true
