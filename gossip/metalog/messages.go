@@ -165,12 +165,12 @@ func decode(b []byte, m any) error {
 func refuse(err error) error {
 	code := rpc.CodeInternal
 	switch {
-	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrUnknown):
-		code = rpc.CodeInvalid
-	case errors.Is(err, ErrOverloaded):
-		code = rpc.CodeOverloaded
 	case errors.Is(err, ErrNoCluster), errors.Is(err, ErrClosed):
 		code = rpc.CodeNotReady
+	case errors.Is(err, ErrOverloaded):
+		code = rpc.CodeOverloaded
+	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrUnknown):
+		code = rpc.CodeInvalid
 	}
 	return &rpc.RemoteError{Code: code, Message: err.Error()}
 }
