@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -45,7 +46,7 @@ type queued struct {
 
 func newClientConn(l *link) *clientConn {
 	c := &clientConn{t: l.t, link: l, done: make(chan struct{}), kick: make(chan struct{}, 1)}
-	c.out.init(l.t.opts.QueueBytes)
+	c.out.init(l.t.opts.QueueBytes, &l.t.stats.BytesOut)
 	c.mu.calls.limit = l.t.opts.InFlight
 	c.mu.used = l.t.now()
 	return c
@@ -90,6 +91,7 @@ func (c *clientConn) enter(call *Call, now, deadline int64) (id uint64, wait boo
 	if !ok {
 		return 0, false, c.overloaded("calls outstanding", c.t.opts.InFlight)
 	}
+	c.t.stats.Calls.Add(1)
 	c.mu.used = now
 	if c.mu.next == 0 || deadline < c.mu.next {
 		c.mu.next = deadline
@@ -141,6 +143,7 @@ func (c *clientConn) run() {
 
 // dial connects and says hello both ways.
 func (c *clientConn) dial() (*frameReader, error) {
+	c.t.stats.Dials.Add(1)
 	d := net.Dialer{Timeout: c.t.opts.DialTimeout, LocalAddr: c.t.source()}
 	nc, err := d.DialContext(c.t.ctx, "tcp", c.link.to.Addr)
 	if err != nil {
@@ -160,7 +163,7 @@ func (c *clientConn) dial() (*frameReader, error) {
 	if _, err := nc.Write(appendHello(appendPreamble(nil), us)); err != nil {
 		return nil, err
 	}
-	src := &timedReader{nc: nc, silence: c.t.opts.Silence}
+	src := &timedReader{nc: nc, silence: c.t.opts.Silence, bytes: &c.t.stats.BytesIn}
 	fr := newFrameReader(nc, maxHelloSize)
 	if err := c.hello(fr, us); err != nil {
 		return fr, err
@@ -287,6 +290,7 @@ func (c *clientConn) end(worked bool, err error) {
 	if !errors.Is(err, ErrClosed) && !errors.Is(err, errIdle) {
 		c.t.opts.Logger.Debug("connection to peer ended", "peer", c.link.to.Addr, "calls", len(calls), "error", err)
 	}
+	c.t.stats.Lost.Add(int64(len(calls)))
 	for _, call := range calls {
 		call.Done(nil, err)
 	}
@@ -312,6 +316,7 @@ type timedReader struct {
 	nc      net.Conn
 	silence time.Duration
 	set     time.Time
+	bytes   *atomic.Int64
 }
 
 func (r *timedReader) Read(b []byte) (int, error) {
@@ -321,5 +326,7 @@ func (r *timedReader) Read(b []byte) (int, error) {
 		}
 		r.set = now
 	}
-	return r.nc.Read(b)
+	n, err := r.nc.Read(b)
+	r.bytes.Add(int64(n))
+	return n, err
 }

@@ -44,6 +44,7 @@ func (c *clientConn) sweep(now int64) int64 {
 	late, next := c.mu.calls.expired(nil, now)
 	c.mu.next = next
 	c.mu.Unlock()
+	c.t.stats.TimedOut.Add(int64(len(late)))
 	for _, call := range late {
 		call.Done(nil, fmt.Errorf("%w: %s did not answer %s in time", ErrTimeout, c.link.to.Addr, call.Verb))
 	}

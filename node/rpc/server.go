@@ -50,6 +50,7 @@ func (t *TCP) admit(nc net.Conn) bool {
 	full := t.mu.inbound >= t.opts.MaxConns
 	if !full {
 		t.mu.inbound++
+		t.stats.Inbound.Store(int64(t.mu.inbound))
 	}
 	t.mu.Unlock()
 	if full {
@@ -59,7 +60,7 @@ func (t *TCP) admit(nc net.Conn) bool {
 	select {
 	case t.hellos <- struct{}{}:
 		c := &serverConn{t: t, nc: nc}
-		c.out.init(t.opts.QueueBytes)
+		c.out.init(t.opts.QueueBytes, &t.stats.BytesOut)
 		if t.spawn(c, c.run) {
 			return true
 		}
@@ -75,6 +76,7 @@ func (t *TCP) leave() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.inbound--
+	t.stats.Inbound.Store(int64(t.mu.inbound))
 }
 
 // source is the address we dial from: on a loopback address of ours, so that several nodes on one machine can be told apart.
@@ -106,7 +108,7 @@ func (c *serverConn) run() {
 	err := c.hello(fr)
 	<-c.t.hellos
 	if err == nil {
-		fr.src, fr.limit = &timedReader{nc: c.nc, silence: c.t.opts.Silence}, c.t.opts.MaxMessage
+		fr.src, fr.limit = &timedReader{nc: c.nc, silence: c.t.opts.Silence, bytes: &c.t.stats.BytesIn}, c.t.opts.MaxMessage
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if c.out.run(c.nc) != nil {
@@ -218,6 +220,7 @@ func (c *serverConn) request(f *frame, fr *frameReader) {
 	verb, peer := Verb(f.code), c.peer.Load()
 	now, deadline := time.Now(), fr.at.Add(f.left)
 	h := c.t.handlers[verb].Load()
+	c.t.stats.Requests.Add(1)
 	code, text := Code(0), ""
 	switch {
 	case !verb.Unclustered() && !(peer.clustered() && c.t.ident.Load().clustered()):
@@ -232,6 +235,7 @@ func (c *serverConn) request(f *frame, fr *frameReader) {
 		code, text = CodeOverloaded, fmt.Sprintf("requests of this peer hold %d bytes", c.t.opts.HeldBytes)
 	}
 	if code != 0 {
+		c.t.stats.refused(code)
 		c.respond(f.id, code, 0, []byte(text))
 		return
 	}

@@ -89,6 +89,7 @@ type TCP struct {
 	handlers [256]atomic.Pointer[Handler]
 	hellos   chan struct{} // a token for each inbound connection that has not said hello
 	failures failures
+	stats    Stats
 
 	links struct {
 		sync.RWMutex
@@ -183,6 +184,11 @@ func (t *TCP) Send(c *Call) {
 
 // fail reports an error without calling back into the sender, who may hold locks.
 func (t *TCP) fail(c *Call, err error) {
+	if errors.Is(err, ErrOverloaded) {
+		t.stats.Overloaded.Add(1)
+	} else {
+		t.stats.Lost.Add(1)
+	}
 	if !t.failures.add(c, err) {
 		c.Done(nil, err)
 	}

@@ -250,8 +250,12 @@ func TestExpiredIsNotRun(t *testing.T) {
 	if r := call(a, b.self(), VerbPing, nil, time.Minute); r.err != nil {
 		t.Fatal(r.err)
 	}
-	if ran.Load() != 0 {
-		t.Fatal("an expired request was run")
+	if ran.Load() != 0 || b.Stats().Expired.Load() != 1 {
+		t.Fatalf("an expired request was run, or %d counted", b.Stats().Expired.Load())
+	}
+	if x, y := a.Stats(), b.Stats(); x.Calls.Load() != 3 || y.Requests.Load() != 3 || y.Inbound.Load() != 1 || x.Dials.Load() != 1 ||
+		x.BytesOut.Load() == 0 || y.BytesOut.Load() == 0 || y.BytesIn.Load() == 0 {
+		t.Fatalf("a counted %+v, b %+v", x, y)
 	}
 }
 
@@ -396,6 +400,12 @@ func TestLimits(t *testing.T) {
 	}
 	if ours != 1 || theirs != 1 {
 		t.Fatalf("%d refused here and %d there, want one each", ours, theirs)
+	}
+	if got := a.Stats().Overloaded.Load(); got != 1 {
+		t.Errorf("%d calls counted as refused here, want 1", got)
+	}
+	if got := b.Stats().Shed.Load(); got != 1 {
+		t.Errorf("%d requests counted as refused there, want 1", got)
 	}
 	for range 3 {
 		(<-held).Reply(nil, nil)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // keepBuffer is the largest output buffer that is kept for reuse after a burst.
@@ -13,6 +14,7 @@ const keepBuffer = 1 << 20
 // timer (PERFORMANCE.md, rule 1: 2.7 to 4 times the throughput).
 type writer struct {
 	limit int // bytes that may wait; a frame into an empty buffer always may
+	bytes *atomic.Int64
 
 	mu struct {
 		sync.Mutex
@@ -23,8 +25,8 @@ type writer struct {
 	wake sync.Cond
 }
 
-func (w *writer) init(limit int) {
-	w.limit = limit
+func (w *writer) init(limit int, bytes *atomic.Int64) {
+	w.limit, w.bytes = limit, bytes
 	w.wake.L = &w.mu
 }
 
@@ -73,6 +75,7 @@ func (w *writer) run(nc net.Conn) error {
 		if _, err := nc.Write(out); err != nil {
 			return err
 		}
+		w.bytes.Add(int64(len(out)))
 		if spare = out; cap(out) > keepBuffer {
 			spare = nil
 		}
