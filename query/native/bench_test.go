@@ -2,7 +2,9 @@ package native
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"strconv"
@@ -169,4 +171,39 @@ func BenchmarkGocql(b *testing.B) {
 	close(work)
 	owned.Wait()
 	b.ReportMetric(float64((cpuTime()-before).Nanoseconds())/1000/float64(b.N), "cpu-µs/op")
+}
+
+// keyed is an EXECUTE with another key each time: a bigint below 100,000.
+type keyed struct {
+	*wire.Execute
+	key []byte
+}
+
+func (k keyed) AppendBody(dst []byte, v wire.Version) []byte {
+	binary.BigEndian.PutUint64(k.key, rand.Uint64N(100_000))
+	return k.Execute.AppendBody(dst, v)
+}
+
+// BenchmarkReal is the whole node but its peers: prepared INSERT and SELECT of one row through engine and storage on a real disk, synced, 64 in flight.
+func BenchmarkReal(b *testing.B) {
+	_, addr := startReal(b, "127.3.9.7")
+	c := dial(b, addr, wire.ClientOptions{})
+	for _, cql := range []string{
+		"CREATE KEYSPACE b WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}", "CREATE TABLE b.t (k bigint PRIMARY KEY, v blob)",
+	} {
+		if _, err := c.Query(b.Context(), cql, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, cql := range []string{"INSERT INTO b.t (k, v) VALUES (?, ?)", "SELECT v FROM b.t WHERE k = ?"} {
+		b.Run(cql[:6], func(b *testing.B) {
+			st, err := c.Prepare(b.Context(), cql)
+			if err != nil {
+				b.Fatal(err)
+			}
+			values := [][]byte{make([]byte, 8), make([]byte, 100)}
+			req := &wire.Execute{ID: st.ID, Params: wire.Params{Consistency: 1, Values: values[:len(st.Markers)]}}
+			benchmarkWindow(b, c, keyed{req, values[0]}, 64)
+		})
+	}
 }

@@ -36,8 +36,12 @@ type oneReplica struct {
 }
 
 func newOneReplica(t testing.TB, address string) *oneReplica {
+	o := storage.Options{FS: disk.Crashable(), Dir: "d"}
+	if _, bench := t.(*testing.B); bench {
+		o.FS, o.Dir = disk.Real(), t.TempDir() // a memory file's sync copies the file
+	}
 	store, err := storage.Open(storage.Options{
-		FS: disk.Crashable(), Dir: "d", Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		FS: o.FS, Dir: o.Dir, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Fatal: func(err error) { t.Errorf("storage stopped: %v", err) },
 	})
 	if err != nil {
