@@ -26,7 +26,7 @@ func topicNames() []string {
 }
 
 func (s *shell) helpCommand(_ context.Context, line string) error {
-	wanted := strings.Join(strings.Fields(strings.ToUpper(strings.TrimLeft(line[min(4, len(line)):], "? ;"))), " ")
+	wanted := strings.Join(arguments(line, 1), " ")
 	if wanted == "" {
 		s.helpOverview()
 		return nil

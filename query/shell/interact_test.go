@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"nodedb/query/types"
 	"nodedb/query/wire"
@@ -148,11 +149,18 @@ func TestInterruptEndsNoShell(t *testing.T) {
 		stop()
 		cancel()
 	}
-	parent, cancel := context.WithCancel(t.Context())
-	ctx, stop := withoutInterrupt(parent)
-	defer stop()
-	cancel()
-	<-ctx.Done()
+	for _, cause := range []string{"interrupt signal received", "hangup signal received"} {
+		synctest.Test(t, func(t *testing.T) {
+			parent, cancel := context.WithCancelCause(t.Context())
+			ctx, stop := withoutInterrupt(parent)
+			defer stop()
+			cancel(errors.New(cause))
+			synctest.Wait()
+			if ended := ctx.Err() != nil; ended != (cause[0] == 'h') {
+				t.Errorf("%s: ended %v", cause, ended)
+			}
+		})
+	}
 }
 
 func TestHistory(t *testing.T) {

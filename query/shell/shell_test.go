@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"nodedb/query/cql"
 	"nodedb/query/types"
 	"nodedb/query/wire"
 )
@@ -237,6 +238,22 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestWiderPage: a page that needs more room gets a header of its own; one that needs less keeps the widths.
+func TestWiderPage(t *testing.T) {
+	var b strings.Builder
+	f := newFormatter("table", newOutput(&b, false))
+	f.begin(columns("k", types.VarcharType, "v", types.IntType))
+	for _, page := range []string{"a", "abc", "b"} {
+		f.row([][]byte{[]byte(page), types.AppendInt32(nil, 1)})
+		f.endPage()
+	}
+	f.end()
+	want := "\n k | v\n---+---\n a | 1\n\n k   | v\n-----+---\n abc | 1\n b   | 1\n\n(3 rows)\n"
+	if f.(*table).out.Flush(); b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
 func TestBatchErrors(t *testing.T) {
 	f := newFake(t)
 	f.fails("SELECT a\n  FORM t", wire.Errorf(wire.CodeSyntax, `line 2:2 unexpected "FORM", expected FROM`))
@@ -376,9 +393,20 @@ func TestHelp(t *testing.T) {
 		if stderr != "" || !strings.Contains(page, topic.name+": "+topic.summary) {
 			t.Errorf("HELP %s: %q, %q", topic.name, page, stderr)
 		}
+		if isCommand(topic.name) {
+			continue
+		}
+		for _, p := range cql.Split(topic.example).Statements {
+			if _, err := cql.Parse(p.Text); err != nil {
+				t.Errorf("the example of %s: %v\n%s", topic.name, err, p.Text)
+			}
+		}
 	}
 	if !strings.Contains(overview, `\add`) {
 		t.Error(`the overview lacks \add`)
+	}
+	if _, page, stderr := run(t, f, Options{Execute: "? insert"}); !strings.Contains(page, "INSERT INTO") {
+		t.Errorf("? insert shows %q, %q", page, stderr)
 	}
 	if _, page, _ := run(t, f, Options{Execute: "help create"}); strings.Count(page, "Example:") != 3 {
 		t.Errorf("HELP CREATE shows %q", page)
@@ -406,6 +434,7 @@ func TestReconnect(t *testing.T) {
 	first, second := newFake(t), newFake(t)
 	first.uses("ks")
 	second.uses("ks")
+	second.void("INSERT 1")
 	second.rows("SELECT 1", columns("k", types.IntType), []any{"1"})
 	lose := func(*wire.Params) (*wire.Result, error) {
 		close(first.done)
@@ -442,6 +471,9 @@ func TestReconnect(t *testing.T) {
 		}
 		if !slices.Equal(dialled, []string{"127.0.0.1:9042", "127.0.0.1:9042", "127.0.0.9:9042"}) || !slices.Contains(second.asked, "USE ks") {
 			t.Errorf("%s: dialled %v, second asked %v", c.script, dialled, second.asked)
+		}
+		if slices.Contains(second.asked, "INSERT 1") {
+			t.Errorf("%s: the write was done again", c.script)
 		}
 	}
 }
