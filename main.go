@@ -281,7 +281,7 @@ func status(c *cli.Context) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(s)
 	}
-	s.Print(os.Stdout)
+	node.PrintStatus(os.Stdout, &s)
 	return nil
 }
 

@@ -8,23 +8,20 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
-	"time"
 
 	"nodedb/coordinator"
 	"nodedb/gossip/metalog"
 	"nodedb/query"
+	"nodedb/query/httpapi"
 	"nodedb/query/native"
 	"nodedb/query/schema"
 	"nodedb/vnodes"
 )
 
-// headerTimeout bounds how long an HTTP client may take to send its request's head.
-const headerTimeout = 10 * time.Second
-
 // doors are what clients come in by.
 type doors struct {
 	native     *native.Server
-	http       *http.Server
+	http       *httpapi.Server
 	nativePort int
 }
 
@@ -62,7 +59,9 @@ func (n *Node) serveDoors() error {
 	}
 	n.doors.nativePort = n.Config.NativeTransportPort
 	n.doors.native = native.New(native.Options{Engine: engine, Log: n.logger, Stats: n.metrics, MaxConnections: n.Config.MaxConnections})
-	n.doors.http = &http.Server{Handler: n.handler(engine), ReadHeaderTimeout: headerTimeout}
+	if n.doors.http, err = n.newWeb(engine); err != nil {
+		return errors.Join(err, cql.Close(), web.Close())
+	}
 	n.goBackground(func() { n.ended("CQL", native.ErrServerClosed, n.doors.native.Serve(cql)) })
 	n.goBackground(func() { n.ended("HTTP", http.ErrServerClosed, n.doors.http.Serve(web)) })
 	return nil

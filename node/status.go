@@ -8,6 +8,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"nodedb/query/httpapi"
 	"nodedb/vnodes"
 )
 
@@ -15,34 +16,18 @@ import (
 const statusTimeout = 2 * time.Second
 
 // Status is the cluster as one node sees it: what `nodedb status --json` and /v1/ring print.
-type Status struct {
-	Cluster string       `json:"cluster"`
-	Epoch   uint64       `json:"epoch"`
-	Nodes   []NodeStatus `json:"nodes"`
-}
-
-// NodeStatus is one member. PendingHints are those that wait, on all nodes that answered, to be delivered to it.
-type NodeStatus struct {
-	HostID       string `json:"host_id"`
-	Address      string `json:"address"`
-	DC           string `json:"dc"`
-	Rack         string `json:"rack"`
-	State        string `json:"state"` // up, down, joining or leaving
-	Tokens       int    `json:"tokens"`
-	LoadBytes    uint64 `json:"load_bytes"`
-	PendingHints int64  `json:"pending_hints"`
-}
+type Status = httpapi.Ring
 
 // Status asks every live member for its load and hints, and puts the cluster together.
 func (n *Node) Status() Status {
 	st := n.log.State()
-	s := Status{Cluster: st.Name, Epoch: st.Epoch, Nodes: make([]NodeStatus, len(st.Members))}
+	s := Status{Cluster: st.Name, Epoch: st.Epoch, Nodes: make([]httpapi.RingNode, len(st.Members))}
 	pending := map[string]int64{}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for i := range st.Members {
 		m := &st.Members[i]
-		s.Nodes[i] = NodeStatus{
+		s.Nodes[i] = httpapi.RingNode{
 			HostID: m.ID.String(), Address: m.Address, DC: m.DC, Rack: m.Rack, State: n.stateOf(&m.Node), Tokens: len(m.Tokens),
 		}
 		all.Add(1)
@@ -79,8 +64,8 @@ func (n *Node) stateOf(m *vnodes.Node) string {
 	return "up"
 }
 
-// Print writes the status as a table.
-func (s *Status) Print(w io.Writer) {
+// PrintStatus writes a status as a table.
+func PrintStatus(w io.Writer, s *Status) {
 	fmt.Fprintf(w, "Cluster %s, metadata epoch %d\n", s.Cluster, s.Epoch)
 	t := table.NewWriter()
 	t.SetOutputMirror(w)

@@ -1,35 +1,42 @@
 package node
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"net/http"
 
 	"nodedb/query"
+	"nodedb/query/httpapi"
+	"nodedb/query/wire"
 )
 
-// handler is the HTTP door.
-func (n *Node) handler(*query.Engine) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/ring", func(w http.ResponseWriter, _ *http.Request) { answer(w, n.Status(), nil) })
-	mux.HandleFunc("GET /v1/replica/{keyspace}/{table}", func(w http.ResponseWriter, r *http.Request) {
-		sum, err := n.Checksum(r.Context(), r.PathValue("keyspace"), r.PathValue("table"))
-		answer(w, sum, err)
+// errStarting is what /readyz says until the node answers requests, and again while it drains.
+var errStarting = errors.New("the node is starting or draining")
+
+// newWeb makes the HTTP door.
+func (n *Node) newWeb(engine *query.Engine) (*httpapi.Server, error) {
+	return httpapi.New(httpapi.Options{
+		Engine: engine, Catalog: n.cluster.Catalog, Metrics: n.metrics.Handler(), Logger: n.logger,
+		Ring: func(context.Context) (httpapi.Ring, error) { return n.Status(), nil },
+		Ready: func() error {
+			if !n.ready.Load() {
+				return errStarting
+			}
+			return nil
+		},
+		Extra: map[string]http.Handler{"GET /v1/replica/{keyspace}/{table}": http.HandlerFunc(n.replicaChecksum)},
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "ready", nil) })
-	mux.Handle("GET /metrics", n.metrics.Handler())
-	return mux
 }
 
-func answer(w http.ResponseWriter, v any, err error) {
-	if err != nil {
-		status := http.StatusInternalServerError
-		if errors.Is(err, ErrNoTable) {
-			status = http.StatusNotFound
-		}
-		http.Error(w, err.Error(), status)
-		return
+// replicaChecksum answers /v1/replica/KEYSPACE/TABLE: what this node itself holds, to hold replicas against each other.
+func (n *Node) replicaChecksum(w http.ResponseWriter, r *http.Request) {
+	sum, err := n.Checksum(r.Context(), r.PathValue("keyspace"), r.PathValue("table"))
+	switch {
+	case errors.Is(err, ErrNoTable):
+		httpapi.Refuse(w, wire.Errorf(wire.CodeInvalid, "%v", err))
+	case err != nil:
+		httpapi.Refuse(w, err)
+	default:
+		httpapi.Reply(w, sum)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 
+	"nodedb/node"
 	"nodedb/query/shell"
 )
 
@@ -128,7 +129,7 @@ func (d *demo) statusCommand(ctx context.Context, out io.Writer, _ []string) err
 		if err != nil {
 			return err
 		}
-		s.Print(out)
+		node.PrintStatus(out, &s)
 		return nil
 	}
 	return errors.New("no node is running")

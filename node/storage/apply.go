@@ -241,8 +241,9 @@ func (e *Engine) waitForSyncs() {
 		} else {
 			err = p.batch.Close()
 		}
-		e.leave()
 		p.done(err)
+		e.witnessSync()
+		e.leave()
 	}
 }
 
@@ -260,6 +261,7 @@ func (e *Engine) syncPeriodically(period time.Duration) {
 			if err := e.db.LogData(nil, pebble.Sync); err != nil {
 				e.fail(fmt.Errorf("%w: sync the log in %s: %w", ErrFailStop, e.dir, err))
 			}
+			e.witnessSync()
 		}
 	}
 }

@@ -152,6 +152,9 @@ func (e *Engine) open(o *Options) (err error) {
 	if err != nil {
 		return err
 	}
+	if err = checkLogTail(fs, o.Dir); err != nil {
+		return err
+	}
 	e.cache = pebble.NewCache(o.CacheBytes)
 	defer e.cache.Unref()
 	if e.db, err = pebble.Open(o.Dir, e.pebbleOptions(o, fs)); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,14 +48,16 @@ func vital(g vfs.FS, name string) bool {
 	return strings.HasSuffix(base, ".log") || strings.HasPrefix(base, "MANIFEST-") || strings.HasPrefix(base, "marker.")
 }
 
-// isLog reports whether a file is a write-ahead log.
-func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
-
 func (g *guardFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, g.check("create", name, err)
 	}
-	return &guardFile{File: f, g: g, name: name, vital: vital(g.FS, name), log: isLog(name)}, nil
+	w := &guardFile{File: f, g: g, name: name, vital: vital(g.FS, name)}
+	if number, ok := logNumber(g.FS.PathBase(name)); ok {
+		w.log = &logState{number: number}
+		g.e.log.Store(w.log)
+	}
+	return w, nil
 }
 
 // check fails the engine for an error that Pebble must not see twice, and passes it on.
@@ -146,7 +149,9 @@ type guardFile struct {
 	g     *guardFS
 	name  string
 	vital bool
-	log   bool
+
+	log     *logState    // nil: not a log
+	written atomic.Int64 // bytes, of a log
 }
 
 // Write implements vfs.File.
@@ -172,21 +177,24 @@ func (f *guardFile) Write(p []byte) (n int, err error) {
 }
 
 func (f *guardFile) write(p []byte) (int, error) {
-	if f.log {
-		if err := walWrite.Hit(); err != nil {
-			return 0, err
-		}
+	if f.log == nil {
+		return f.File.Write(p)
 	}
-	return f.File.Write(p)
+	if err := walWrite.Hit(); err != nil {
+		return 0, err
+	}
+	n, err := f.File.Write(p)
+	f.written.Add(int64(n))
+	return n, err
 }
 
-// sync answers for all kinds of sync.
-func (f *guardFile) sync(do func() error) error {
+// sync answers for all kinds of sync. full: all that was written is durable afterwards.
+func (f *guardFile) sync(full bool, do func() error) error {
 	if f.g.frozen() {
 		return nil
 	}
-	point := fileSync
-	if f.log {
+	point, written := fileSync, f.written.Load()
+	if f.log != nil {
 		point = walSync
 	}
 	err := point.Hit()
@@ -195,19 +203,23 @@ func (f *guardFile) sync(do func() error) error {
 	}
 	if err != nil {
 		f.g.e.fail(fmt.Errorf("%w: sync %s: %w", ErrFailStop, f.name, err))
+		return nil
+	}
+	if f.log != nil && full {
+		f.log.synced.Store(written)
 	}
 	return nil
 }
 
 // Sync implements vfs.File.
-func (f *guardFile) Sync() error { return f.sync(f.File.Sync) }
+func (f *guardFile) Sync() error { return f.sync(true, f.File.Sync) }
 
 // SyncData implements vfs.File.
-func (f *guardFile) SyncData() error { return f.sync(f.File.SyncData) }
+func (f *guardFile) SyncData() error { return f.sync(true, f.File.SyncData) }
 
 // SyncTo implements vfs.File.
 func (f *guardFile) SyncTo(length int64) (full bool, err error) {
-	err = f.sync(func() (err error) {
+	err = f.sync(false, func() (err error) {
 		full, err = f.File.SyncTo(length)
 		return err
 	})

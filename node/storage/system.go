@@ -63,6 +63,7 @@ func (e *Engine) PutSystem(pairs ...Pair) error {
 	if err = e.verdict(err); err != nil {
 		return err
 	}
+	e.witnessSync()
 	return b.Close()
 }
 
