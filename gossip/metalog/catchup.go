@@ -70,6 +70,9 @@ func (l *Log) pull() {
 				attempt = -1
 				continue
 			}
+			if attempt%10 == 9 {
+				l.logger.Warn("this node is behind the metadata log and can't catch up yet", "asked", from.Addr, "why", err)
+			}
 			if errors.Is(err, ErrClosed) || !l.sleep(l.ctx, min(maxBackoff, pullRetry<<min(attempt, 5))) {
 				return
 			}

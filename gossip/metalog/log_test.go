@@ -228,6 +228,7 @@ func TestProposeJudgesByTheNewestState(t *testing.T) {
 		if _, _, err := w.machines[1].log.Propose(context.Background(), keyspace("a")); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(time.Second) // what is under way is lost in the cut
 		w.net.HealAll()
 		if w.machines[3].log.State().Epoch != 1 {
 			t.Fatal("machine 3 has heard of it already")
