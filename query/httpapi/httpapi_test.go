@@ -76,17 +76,17 @@ func TestQueryWithoutValues(t *testing.T) {
 	f := &fake{}
 	var seen query.Params
 	var session query.Session
-	columns := []query.ColumnSpec{column(t, "id", "int"), column(t, `we"ird`, "text"), column(t, "id", "bigint")}
+	columns := []query.ColumnSpec{column(t, "id", "int"), column(t, `we"ird`, "list<text>"), column(t, "id", "bigint")}
 	f.run = map[string]func(*query.Session, *query.Params) (*query.Result, error){"SELECT": func(s *query.Session, p *query.Params) (*query.Result, error) {
 		seen, session = *p, *s
-		r := result(t, columns, []string{"1", `"a\n"`, "9007199254740993"}, []string{"2", "null", "-1"})
+		r := result(t, columns, []string{"1", `["a\n"]`, "9007199254740993"}, []string{"2", "null", "-1"})
 		r.PageState, r.Warnings = []byte{0xff, 1, 2}, []string{"slow"}
 		return r, nil
 	}}
 	s := newServer(t, f, nil)
 	w := do(s, "POST", "/v1/query", `{"cql":"SELECT","params":[ ],"consistency":"quorum","keyspace":"ks","page_size":2,"page_state":"AQI"}`)
-	want := `{"columns":[{"name":"id","type":"int"},{"name":"we\"ird","type":"text"},{"name":"id_2","type":"bigint"}],` +
-		`"rows":[{"id":1,"we\"ird":"a\n","id_2":9007199254740993},{"id":2,"we\"ird":null,"id_2":-1}],"page_state":"_wEC","warnings":["slow"]}` + "\n"
+	want := `{"columns":[{"name":"id","type":"int"},{"name":"we\"ird","type":"list<text>"},{"name":"id_2","type":"bigint"}],` +
+		`"rows":[{"id":1,"we\"ird":["a\n"],"id_2":9007199254740993},{"id":2,"we\"ird":null,"id_2":-1}],"page_state":"_wEC","warnings":["slow"]}` + "\n"
 	if w.Code != 200 || w.Header().Get("Content-Type") != jsonType || w.Body.String() != want {
 		t.Fatalf("%d %s\n%s\nwant\n%s", w.Code, w.Header(), w.Body, want)
 	}

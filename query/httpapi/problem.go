@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -109,7 +110,7 @@ func problemOf(err error) *Problem {
 
 // refuse answers a problem.
 func refuse(w http.ResponseWriter, p *Problem) {
-	body, err := json.Marshal(p)
+	body, err := marshal(p)
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
@@ -119,8 +120,17 @@ func refuse(w http.ResponseWriter, p *Problem) {
 	answer(w, p.Status, problemType, body)
 }
 
+// marshal leaves < and > as they are: types have them, and no answer is HTML.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
 func answerJSON(w http.ResponseWriter, v any) {
-	body, err := json.Marshal(v)
+	body, err := marshal(v)
 	if err != nil {
 		refuse(w, newProblem(http.StatusInternalServerError, wire.CodeServer, err.Error()))
 		return

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"strconv"
 
@@ -77,7 +76,7 @@ func (w *rowWriter) append(dst, rows []byte) (out, rest []byte, err error) {
 // appendAnswer appends a whole result.
 func appendAnswer(dst []byte, r *query.Result) ([]byte, error) {
 	w := newRowWriter(r.Columns)
-	columns, err := json.Marshal(w.columns)
+	columns, err := marshal(w.columns)
 	if err != nil {
 		return nil, err
 	}

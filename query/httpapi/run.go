@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -154,7 +153,7 @@ func (s *Server) send(w http.ResponseWriter, control *http.ResponseController, b
 
 // lastLine ends a stream with {"error": problem}.
 func (s *Server) lastLine(w http.ResponseWriter, control *http.ResponseController, buf []byte, p *Problem) {
-	line, err := json.Marshal(StreamError{p})
+	line, err := marshal(StreamError{p})
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
