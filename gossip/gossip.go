@@ -1,5 +1,6 @@
-// Package gossip is membership over memberlist: who is alive, and the newest metadata epoch. It decides nothing. Subpackage metalog holds the
-// cluster's metadata. It may import vnodes, node/rpc, node/metrics, node/fault. Start reading at Members.
+// Package gossip is membership over memberlist: who is alive, and the newest metadata epoch. It decides nothing.
+// Subpackage metalog holds the cluster's metadata. It may import vnodes, node/rpc, node/metrics, node/fault. Start
+// reading at Members.
 package gossip
 
 import (
@@ -35,8 +36,9 @@ type Options struct {
 	Seeds     []string // IPs: last known peers and the metadata log's members
 	Store     Store
 	Logger    *slog.Logger
-	// OnChange tells that a node came up or went down (not called for oneself), from one goroutine, in order. A node that is up at another address
-	// is told once more. Changes that undo each other before they could be told are not told.
+	// OnChange tells that a node came up or went down (not called for oneself), from one goroutine, in order. A node
+	// that is up at another address is told once more. Changes that undo each other before they could be told are not
+	// told.
 	OnChange func(id vnodes.HostID, address string, up bool)
 	// OnEpoch tells that a peer has seen a metadata epoch, from the same goroutine.
 	OnEpoch func(id vnodes.HostID, epoch uint64)
@@ -47,15 +49,17 @@ type Options struct {
 	Timing Timing
 	// Transport replaces the UDP and TCP sockets of Address and Port, for simulation.
 	Transport memberlist.Transport
-	// Generation makes what we say after a restart newer than what we said before: larger at each start. Default: the wall clock in µs.
+	// Generation makes what we say after a restart newer than what we said before: larger at each start. Default: the
+	// wall clock in µs.
 	Generation uint64
 }
 
 // Timing of failure detection and spreading.
 //
-// A node that dies is suspected after at most two probes (of the survivors in turn), confirmed by a second survivor's probe, and declared dead suspicionMult
-// × max(1, log10 nodes) × Probe after the first suspicion: with the defaults 2 to 3 s. Without a second accuser it takes up to suspicionMaxMult times as
-// long, so that one node with bad connections doesn't bury others. A suspected node that lives has the same time to object.
+// A node that dies is suspected after at most two probes (of the survivors in turn), confirmed by a second survivor's
+// probe, and declared dead suspicionMult × max(1, log10 nodes) × Probe after the first suspicion: with the defaults 2
+// to 3 s. Without a second accuser it takes up to suspicionMaxMult times as long, so that one node with bad connections
+// doesn't bury others. A suspected node that lives has the same time to object.
 type Timing struct {
 	Probe        time.Duration // between probes of one node after the other; default 400 ms
 	ProbeTimeout time.Duration // for the direct answer, before others are asked to probe too; default 200 ms
@@ -89,8 +93,9 @@ func (t *Timing) setDefaults() {
 
 // Members is the local view of who is alive.
 //
-// memberlist calls back under its own lock, so its callbacks only note what happened in view; a goroutine of ours tells OnChange and OnEpoch, and
-// another re-joins. memberlist's own goroutines end with Shutdown, though it doesn't wait for the last of them; after Stop they reach nobody.
+// memberlist calls back under its own lock, so its callbacks only note what happened in view; a goroutine of ours tells
+// OnChange and OnEpoch, and another re-joins. memberlist's own goroutines end with Shutdown, though it doesn't wait for
+// the last of them; after Stop they reach nobody.
 type Members struct {
 	opts Options
 	list *memberlist.Memberlist
@@ -171,7 +176,8 @@ func (m *Members) Load(id vnodes.HostID) (bytes uint64, ok bool) {
 // Port is the gossip port, also when 0 was asked for.
 func (m *Members) Port() int { return int(m.list.LocalNode().Port) }
 
-// Leave says goodbye (others see us as down at once), then stops. Where nobody takes the goodbye in time, others find out by themselves.
+// Leave says goodbye (others see us as down at once), then stops. Where nobody takes the goodbye in time, others find
+// out by themselves.
 func (m *Members) Leave() error {
 	select {
 	case <-m.stop:

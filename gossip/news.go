@@ -11,15 +11,16 @@ import (
 	"nodedb/vnodes"
 )
 
-// news is what a node tells of itself. It travels as a broadcast (one) and in exchanges of whole states (all), little-endian:
+// news is what a node tells of itself. It travels as a broadcast (one) and in exchanges of whole states (all),
+// little-endian:
 //
 //	| version u8 = 1 | entry … |
 //
 //	entry   0            16        24          32         40          42
 //	        | host id    | seq u64 | epoch u64 | load u64 | n u16     | n bytes for later versions |
 //
-// Of two entries of one node the larger seq is the newer. A node that hears of itself with a seq that it has not reached (its wall clock went
-// back across a restart) goes on above it.
+// Of two entries of one node the larger seq is the newer. A node that hears of itself with a seq that it has not
+// reached (its wall clock went back across a restart) goes on above it.
 type news struct {
 	id    vnodes.HostID
 	seq   uint64

@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	// firstJoins and roundJoins bound how many nodes are tried at once: at the start, when nobody is seen yet, and later. One that answers is enough,
-	// gossip does the rest.
+	// firstJoins and roundJoins bound how many nodes are tried at once: at the start, when nobody is seen yet, and
+	// later. One that answers is enough, gossip does the rest.
 	firstJoins = 16
 	roundJoins = 4
 	// maxPeers bounds the stored peer list.
 	maxPeers = 1024
 )
 
-// rejoin tries, round after round, members and former peers that are not seen. memberlist forgets a dead node after Timing.ToTheDead, and then two halves of a
-// cluster never find each other again by themselves.
+// rejoin tries, round after round, members and former peers that are not seen. memberlist forgets a dead node after
+// Timing.ToTheDead, and then two halves of a cluster never find each other again by themselves.
 func (m *Members) rejoin(known map[vnodes.HostID]string) {
 	ticker := time.NewTicker(m.opts.Timing.Rejoin)
 	defer ticker.Stop()
@@ -68,7 +68,8 @@ func (m *Members) members() map[vnodes.HostID]string {
 	return all
 }
 
-// unseen gives the addresses to try, sorted. Seeds and stored peers count only until the metadata log has members: whoever left must be left alone.
+// unseen gives the addresses to try, sorted. Seeds and stored peers count only until the metadata log has members:
+// whoever left must be left alone.
 func (m *Members) unseen(known map[vnodes.HostID]string) []string {
 	up := m.view.up()
 	seen := map[string]bool{m.own(): true}

@@ -163,7 +163,8 @@ func (v *view) NotifyAlive(n *memberlist.Node) error {
 
 var errTwice = errors.New("one host id at two addresses; was a data directory copied?")
 
-// NotifyConflict implements memberlist.ConflictDelegate: memberlist keeps to the address that it knew, and so the other isn't heard.
+// NotifyConflict implements memberlist.ConflictDelegate: memberlist keeps to the address that it knew, and so the other
+// isn't heard.
 func (v *view) NotifyConflict(existing, other *memberlist.Node) {
 	v.mu.Lock()
 	where := existing.Address() + " " + other.Address()

@@ -1,7 +1,8 @@
 package rpc
 
-// callTable holds a connection's outstanding calls in slots that are used again and again, so that a call costs no allocation and all deadlines can be
-// looked through as one array. An id is generation<<32 | slot: an answer to a call that has ended finds another generation and is dropped.
+// callTable holds a connection's outstanding calls in slots that are used again and again, so that a call costs no
+// allocation and all deadlines can be looked through as one array. An id is generation<<32 | slot: an answer to a call
+// that has ended finds another generation and is dropped.
 //
 // Not safe for concurrent use.
 type callTable struct {
@@ -55,7 +56,8 @@ func (t *callTable) remove(i uint32) *Call {
 	return c
 }
 
-// expired removes the calls whose deadline is at or before now, appends them to dst, and gives the earliest deadline that is left (0: none).
+// expired removes the calls whose deadline is at or before now, appends them to dst, and gives the earliest deadline
+// that is left (0: none).
 func (t *callTable) expired(dst []*Call, now int64) ([]*Call, int64) {
 	var next int64
 	for i := range t.slots {

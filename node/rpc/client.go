@@ -14,7 +14,8 @@ import (
 
 // clientConn is a connection that we dialled: it carries our requests there and the responses back.
 //
-// Invariant: a call is in mu.calls until exactly one of reader, keeper, end or send takes it out; whoever takes it calls Done.
+// Invariant: a call is in mu.calls until exactly one of reader, keeper, end or send takes it out; whoever takes it
+// calls Done.
 type clientConn struct {
 	t    *TCP
 	link *link
@@ -311,7 +312,8 @@ func (c *clientConn) failure(err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnreachable, c.link.to.Addr, err)
 }
 
-// timedReader fails a read that nothing ends for the length of silence. The deadline is set anew only now and then: it costs a timer.
+// timedReader fails a read that nothing ends for the length of silence. The deadline is set anew only now and then: it
+// costs a timer.
 type timedReader struct {
 	nc      net.Conn
 	silence time.Duration

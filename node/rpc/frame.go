@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// A connection begins, in both directions, with a preamble and a hello frame; then the dialler sends requests and pings, and the acceptor
-// responses and pongs. Either may send another hello when its identity changes. Integers are little-endian.
+// A connection begins, in both directions, with a preamble and a hello frame; then the dialler sends requests and
+// pings, and the acceptor responses and pongs. Either may send another hello when its identity changes. Integers are
+// little-endian.
 //
 //	preamble   | 'N' 'D' 'B' 'R' | version u8 |
 //

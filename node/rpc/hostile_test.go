@@ -81,7 +81,8 @@ func TestSlowHelloIsClosed(t *testing.T) {
 	closed(t, nc)
 }
 
-// Clients that say nothing use up only their own share; connections beyond it are closed at once, and those that did say hello go on.
+// Clients that say nothing use up only their own share; connections beyond it are closed at once, and those that did
+// say hello go on.
 func TestConnectionLimits(t *testing.T) {
 	b := newTCP(t, Options{Identity: identity(2, 9), MaxHellos: 2, MaxConns: 4})
 	b.Handle(VerbPing, echo)

@@ -8,8 +8,9 @@ import (
 // sweepStep is the least time between two looks at the deadlines: how late ErrTimeout may be.
 const sweepStep = 2 * time.Millisecond
 
-// keep times out calls, pings, and closes the connection when it is idle. Deadlines are looked at when the earliest that there was at the last look has
-// passed, so calls that are answered in time cost no timer each (measured in DESIGN.md).
+// keep times out calls, pings, and closes the connection when it is idle. Deadlines are looked at when the earliest
+// that there was at the last look has passed, so calls that are answered in time cost no timer each (measured in
+// DESIGN.md).
 func (c *clientConn) keep() {
 	nextPing := c.t.now() + int64(c.t.opts.Ping)
 	timer := time.NewTimer(c.t.opts.Ping)

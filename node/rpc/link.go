@@ -28,8 +28,8 @@ type linkKey struct {
 	lane lane
 }
 
-// link is one lane to one peer: a connection while there is one, and the pause after one failed. Links are kept for good; there are as many as
-// peers and addresses ever called.
+// link is one lane to one peer: a connection while there is one, and the pause after one failed. Links are kept for
+// good; there are as many as peers and addresses ever called.
 type link struct {
 	t    *TCP
 	to   Peer

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// chunkSize is what a connection reads at most in one system call while its frames are small. Larger frames get a chunk of their own, that grows as
-// their bytes arrive: a length alone makes nobody allocate.
+// chunkSize is what a connection reads at most in one system call while its frames are small. Larger frames get a chunk
+// of their own, that grows as their bytes arrive: a length alone makes nobody allocate.
 const chunkSize = 32 << 10
 
 // minRead is the room below which the rest of a chunk isn't worth a system call.
 const minRead = 4 << 10
 
-// chunk is a read buffer that frames are views into. It goes back to the pool when the reader has moved on and every request in it was
-// answered.
+// chunk is a read buffer that frames are views into. It goes back to the pool when the reader has moved on and every
+// request in it was answered.
 type chunk struct {
 	buf  []byte
 	refs atomic.Int32

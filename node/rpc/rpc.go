@@ -1,5 +1,6 @@
-// Package rpc carries node-to-node verbs: length-prefixed frames with request ids over long-lived multiplexed TCP connections. Subpackage
-// simnet is the same Transport over a faulty network in memory. It may import vnodes, node/metrics, node/fault. Start reading at Transport.
+// Package rpc carries node-to-node verbs: length-prefixed frames with request ids over long-lived multiplexed TCP
+// connections. Subpackage simnet is the same Transport over a faulty network in memory. It may import vnodes,
+// node/metrics, node/fault. Start reading at Transport.
 package rpc
 
 import (
@@ -108,8 +109,8 @@ type Inbound struct {
 	Reply    func(body []byte, err error)
 }
 
-// Handler runs a request. It is called on the connection's reader: it must not block; long work goes to a worker of its own. A *RemoteError passed to
-// Reply travels as it is; any other error becomes CodeInternal.
+// Handler runs a request. It is called on the connection's reader: it must not block; long work goes to a worker of its
+// own. A *RemoteError passed to Reply travels as it is; any other error becomes CodeInternal.
 type Handler func(in *Inbound)
 
 // Call is one outgoing request.
@@ -119,7 +120,8 @@ type Call struct {
 	Body    []byte // the transport copies it before Send returns
 	Timeout time.Duration
 	Trace   [16]byte
-	// Done is called exactly once, from any goroutine, with the answer or the error. It must not block. body is valid only during the call.
+	// Done is called exactly once, from any goroutine, with the answer or the error. It must not block. body is valid
+	// only during the call.
 	Done func(body []byte, err error)
 }
 

@@ -79,7 +79,8 @@ func (t *TCP) leave() {
 	t.stats.Inbound.Store(int64(t.mu.inbound))
 }
 
-// source is the address we dial from: on a loopback address of ours, so that several nodes on one machine can be told apart.
+// source is the address we dial from: on a loopback address of ours, so that several nodes on one machine can be told
+// apart.
 func (t *TCP) source() net.Addr {
 	if a, ok := t.ln.Addr().(*net.TCPAddr); ok && a.IP.IsLoopback() {
 		return &net.TCPAddr{IP: a.IP}
@@ -280,7 +281,8 @@ func (in *inbound) reply(body []byte, err error) {
 	c.running.Add(-1)
 }
 
-// respond appends a response. When the peer lets too many bytes pile up its connection is closed: an answer must not be dropped silently.
+// respond appends a response. When the peer lets too many bytes pile up its connection is closed: an answer must not be
+// dropped silently.
 func (c *serverConn) respond(id uint64, code Code, epoch uint64, body []byte) {
 	buf, ok := c.out.lock(responseSize + len(body))
 	if ok {

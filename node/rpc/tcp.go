@@ -23,23 +23,26 @@ type Options struct {
 	HelloTimeout time.Duration
 	// Ping is the interval of keepalives on connections we dialled. Default 1 s.
 	Ping time.Duration
-	// Silence ends a connection on which nothing was heard for so long; its calls fail with ErrUnreachable. More than two pings, or a lost
-	// packet's retransmission (0.2 to 1 s) would cut healthy connections. Default 4 s.
+	// Silence ends a connection on which nothing was heard for so long; its calls fail with ErrUnreachable. Less than
+	// two pings and the retransmission of a lost packet (0.2 to 1 s) would cut healthy connections. Default 4 s.
 	Silence time.Duration
 	// Idle closes a connection we dialled that had no call for so long; the next call dials again. Default 5 min.
 	Idle time.Duration
-	// Backoff is the pause after a failed dial, doubling up to MaxBackoff; calls in a pause fail at once. Defaults 50 ms and 1 s.
+	// Backoff is the pause after a failed dial, doubling up to MaxBackoff; calls in a pause fail at once. Defaults
+	// 50 ms and 1 s.
 	Backoff, MaxBackoff time.Duration
 	// Timeout is that of calls that name none. Default 10 s.
 	Timeout time.Duration
-	// MaxMessage bounds a frame: body plus 48 bytes. Larger ones are refused here, and end the connection there. Default 32 MiB.
+	// MaxMessage bounds a frame: body plus 48 bytes. Larger ones are refused here, and end the connection there.
+	// Default 32 MiB.
 	MaxMessage int
-	// InFlight bounds the calls outstanding on one connection (a peer has two: one for bulk verbs), and the requests running for one inbound
-	// connection. Beyond it ErrOverloaded and CodeOverloaded. Default 8192.
+	// InFlight bounds the calls outstanding on one connection (a peer has two: one for bulk verbs), and the requests
+	// running for one inbound connection. Beyond it ErrOverloaded and CodeOverloaded. Default 8192.
 	InFlight int
 	// QueueBytes bounds the bytes waiting to be written on one connection. Default 64 MiB.
 	QueueBytes int
-	// HeldBytes bounds the read buffers that unanswered requests of one inbound connection keep; beyond it CodeOverloaded. Default 128 MiB.
+	// HeldBytes bounds the read buffers that unanswered requests of one inbound connection keep; beyond it
+	// CodeOverloaded. Default 128 MiB.
 	HeldBytes int
 	// MaxConns bounds the inbound connections; MaxHellos those that have not said who they are. Defaults 8192 and 256.
 	MaxConns, MaxHellos int
@@ -76,9 +79,10 @@ func (o *Options) setDefaults() {
 
 // TCP is the Transport of real nodes.
 //
-// Requests travel on connections that the caller dialled, responses come back on them, so neither side ever waits for the other to read. A peer has two
-// connections, dialled when first needed: one for bulk verbs (see lane), so that pages of a stream don't delay writes. A connection has a
-// reader, a writer and a keeper (deadlines, pings) where we dialled it, a reader and a writer where we accepted it. Handlers and Done run on readers.
+// Requests travel on connections that the caller dialled, responses come back on them, so neither side ever waits for
+// the other to read. A peer has two connections, dialled when first needed: one for bulk verbs (see lane), so that
+// pages of a stream don't delay writes. A connection has a reader, a writer and a keeper (deadlines, pings) where we
+// dialled it, a reader and a writer where we accepted it. Handlers and Done run on readers.
 type TCP struct {
 	opts     Options
 	ln       net.Listener
@@ -113,7 +117,8 @@ type conn interface {
 
 var _ Transport = (*TCP)(nil)
 
-// Listen binds the port; addr is host:port. Calls can be sent at once; requests of others wait in the kernel's backlog until Serve.
+// Listen binds the port; addr is host:port. Calls can be sent at once; requests of others wait in the kernel's backlog
+// until Serve.
 func Listen(addr string, o Options) (*TCP, error) {
 	o.setDefaults()
 	ln, err := net.Listen("tcp", addr)
@@ -158,7 +163,8 @@ func (t *TCP) Serve() {
 	}
 }
 
-// SetIdentity changes what we say of ourselves, on open connections too: requests sent afterwards arrive as from the new identity.
+// SetIdentity changes what we say of ourselves, on open connections too: requests sent afterwards arrive as from the
+// new identity.
 func (t *TCP) SetIdentity(id Identity) error {
 	hello, err := newHello(id, t.opts.Advertise)
 	if err != nil {
@@ -194,7 +200,8 @@ func (t *TCP) fail(c *Call, err error) {
 	}
 }
 
-// Close ends all connections, fails outstanding calls with ErrClosed and waits for the goroutines. Replies that come later are dropped.
+// Close ends all connections, fails outstanding calls with ErrClosed and waits for the goroutines. Replies that come
+// later are dropped.
 func (t *TCP) Close() error {
 	t.mu.Lock()
 	was := t.mu.closed

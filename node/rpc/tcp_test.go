@@ -196,6 +196,25 @@ func TestIdentityChangesOnce(t *testing.T) {
 	}
 }
 
+// An identity that changes after a connection's hello and before its first request is told in between.
+func TestIdentityChangesDuringTheHello(t *testing.T) {
+	a := newTCP(t, Options{Identity: identity(1, 0)})
+	c := newClientConn(a.link(Peer{Addr: "127.61.1.9:1"}, laneData))
+	told := a.ident.Load()
+	if err := a.SetIdentity(identity(1, 9)); err != nil {
+		t.Fatal(err)
+	}
+	here, there := net.Pipe()
+	defer here.Close()
+	defer there.Close()
+	if err := c.open(told, here); err != nil {
+		t.Fatal(err)
+	}
+	if want := appendHello(nil, a.ident.Load()); !bytes.Equal(c.out.mu.buf, want) {
+		t.Fatalf("waiting to be sent: %x, want %x", c.out.mu.buf, want)
+	}
+}
+
 func connections(t *TCP) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

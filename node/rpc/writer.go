@@ -10,8 +10,8 @@ import (
 // keepBuffer is the largest output buffer that is kept for reuse after a burst.
 const keepBuffer = 1 << 20
 
-// writer collects frames and writes them from one goroutine. It yields once before each write, so that whoever is about to append does; never a
-// timer (PERFORMANCE.md, rule 1: 2.7 to 4 times the throughput).
+// writer collects frames and writes them from one goroutine. It yields once before each write, so that whoever is about
+// to append does; never a timer (PERFORMANCE.md, rule 1: 2.7 to 4 times the throughput).
 type writer struct {
 	limit int // bytes that may wait; a frame into an empty buffer always may
 	bytes *atomic.Int64
@@ -30,7 +30,8 @@ func (w *writer) init(limit int, bytes *atomic.Int64) {
 	w.wake.L = &w.mu
 }
 
-// lock gives the buffer to append a frame of about size bytes to, or false when it is full or closed. unlock must follow either way.
+// lock gives the buffer to append a frame of about size bytes to, or false when it is full or closed. unlock must
+// follow either way.
 func (w *writer) lock(size int) (buf []byte, ok bool) {
 	w.mu.Lock()
 	if w.mu.closed || len(w.mu.buf) > 0 && len(w.mu.buf)+size > w.limit {

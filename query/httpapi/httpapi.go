@@ -1,5 +1,6 @@
-// Package httpapi is the HTTP JSON door: queries, batches, schema, ring, health, metrics, and the OpenAPI document that describes them. It may
-// import query, query/schema, query/types, query/wire and coordinator/consistency. Start reading at Server.
+// Package httpapi is the HTTP JSON door: queries, batches, schema, ring, health, metrics, and the OpenAPI document that
+// describes them. It may import query, query/schema, query/types, query/wire and coordinator/consistency. Start reading
+// at Server.
 package httpapi
 
 import (
@@ -47,14 +48,16 @@ type Options struct {
 	Consistency consistency.Level
 	// MaxBody bounds a request's body, in bytes. Default 16 MiB.
 	MaxBody int64
-	// MaxConcurrent bounds the queries and batches that run at a time; beyond it they are answered 503 at once. Default 256.
+	// MaxConcurrent bounds the queries and batches that run at a time; beyond it they are answered 503 at once. Default
+	// 256.
 	MaxConcurrent int
 	// MaxConns bounds the open connections; beyond it clients wait in the kernel's backlog. Default 4096.
 	MaxConns int
-	// HeaderTimeout and BodyTimeout bound how long a client may take to send; WriteTimeout how long it may take to read what is sent at a time (a page
-	// of a stream). Defaults 5 s, 30 s, 30 s.
+	// HeaderTimeout and BodyTimeout bound how long a client may take to send; WriteTimeout how long it may take to read
+	// what is sent at a time (a page of a stream). Defaults 5 s, 30 s, 30 s.
 	HeaderTimeout, BodyTimeout, WriteTimeout time.Duration
-	// PageSize and StreamPage are the rows a page of a JSON answer that asks for none, and of a stream. Defaults 5000 and 1000.
+	// PageSize and StreamPage are the rows a page of a JSON answer that asks for none, and of a stream. Defaults 5000
+	// and 1000.
 	PageSize, StreamPage int
 }
 
@@ -90,8 +93,8 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Server answers HTTP. Requests are decoded and answers written by hand (exact numbers, rows in bounded memory); huma only writes the OpenAPI
-// document.
+// Server answers HTTP. Requests are decoded and answers written by hand (exact numbers, rows in bounded memory); huma
+// only writes the OpenAPI document.
 type Server struct {
 	opts    Options
 	http    http.Server
@@ -123,7 +126,8 @@ func (s *Server) Serve(l net.Listener) error {
 	return s.http.Serve(newLimitListener(l, s.opts.MaxConns))
 }
 
-// Shutdown stops accepting and waits for the requests in flight until ctx ends; then it cuts them off. Streams end after their page with an error line.
+// Shutdown stops accepting and waits for the requests in flight until ctx ends; then it cuts them off. Streams end
+// after their page with an error line.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.once.Do(func() { close(s.closing) })
 	err := s.http.Shutdown(ctx)
@@ -191,8 +195,8 @@ func only(h http.HandlerFunc, methods ...string) http.Handler {
 	})
 }
 
-// limited sheds queries beyond MaxConcurrent, and those that a web page of another site sends: curl's default content type is one that browsers
-// send across sites without asking.
+// limited sheds queries beyond MaxConcurrent, and those that a web page of another site sends: curl's default content
+// type is one that browsers send across sites without asking.
 func (s *Server) limited(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := s.origins.Check(r); err != nil {

@@ -30,8 +30,8 @@ func document(t *testing.T, s *Server) object {
 	return doc
 }
 
-// The document obeys what OpenAPI 3.1 requires of what it uses: the members each object must have, unique operation ids, references that lead somewhere,
-// schemas of known JSON Schema keywords. And it links to nothing outside.
+// The document obeys what OpenAPI 3.1 requires of what it uses: the members each object must have, unique operation
+// ids, references that lead somewhere, schemas of known JSON Schema keywords. And it links to nothing outside.
 func TestOpenAPIValidates(t *testing.T) {
 	s := newServer(t, &fake{}, nil)
 	doc := document(t, s)

@@ -43,7 +43,8 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// runner gives a function that runs the statement, page after page. A statement with values is prepared, so that they are read as their markers' types.
+// runner gives a function that runs the statement, page after page. A statement with values is prepared, so that they
+// are read as their markers' types.
 func (s *Server) runner(r *http.Request, q *QueryRequest, params *query.Params) (func(context.Context, *query.Params) (*query.Result, error), *Problem) {
 	session := &query.Session{Keyspace: q.Keyspace, Client: r.RemoteAddr}
 	if !given(q.Params) {

@@ -61,8 +61,8 @@ func (x *Node) SetIdentity(id rpc.Identity) error {
 	return nil
 }
 
-// Close is the node's crash as the network sees it: nothing reaches it or comes from it any more, its own calls fail with ErrClosed before Close
-// returns, those to it soon after with ErrUnreachable.
+// Close is the node's crash as the network sees it: nothing reaches it or comes from it any more, its own calls fail
+// with ErrClosed before Close returns, those to it soon after with ErrUnreachable.
 func (x *Node) Close() error {
 	n := x.net
 	n.mu.Lock()

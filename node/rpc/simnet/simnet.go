@@ -1,5 +1,5 @@
-// Package simnet is rpc.Transport over a faulty network in memory, for simulations: in a testing/synctest bubble the same seed gives the same
-// deliveries, delays and losses. It may import vnodes and node/rpc. Start reading at Network.
+// Package simnet is rpc.Transport over a faulty network in memory, for simulations: in a testing/synctest bubble the
+// same seed gives the same deliveries, delays and losses. It may import vnodes and node/rpc. Start reading at Network.
 package simnet
 
 import (
@@ -14,9 +14,11 @@ import (
 type Options struct {
 	Seed   uint64
 	Faults Faults
-	// Silence is how long a call into a cut waits before it fails with ErrUnreachable, where its own timeout isn't shorter. Default 4 s.
+	// Silence is how long a call into a cut waits before it fails with ErrUnreachable, where its own timeout isn't
+	// shorter. Default 4 s.
 	Silence time.Duration
-	// Settle is called before each event, to let everything that the last one set off come to rest: synctest.Wait in a bubble, nil else.
+	// Settle is called before each event, to let everything that the last one set off come to rest: synctest.Wait in a
+	// bubble, nil else.
 	Settle func()
 	// Observe is told of each message's fate, in order, from the delivery loop.
 	Observe func(Delivery)
@@ -53,9 +55,10 @@ type Delivery struct {
 
 // Network delivers messages between the nodes of one simulation.
 //
-// Everything happens in one loop, in (time, tiebreak) order. What becomes of a message is a hash of the seed, the time, both ends, its bytes, and how many
-// equal ones went before at that time. So it doesn't depend on which of two goroutines sent first at one virtual instant, and there is no shared
-// random source whose draws would shift all that follows.
+// Everything happens in one loop, in (time, tiebreak) order. What becomes of a message is a hash of the seed, the time,
+// both ends, its bytes, and how many equal ones went before at that time. So it doesn't depend on which of two
+// goroutines sent first at one virtual instant, and there is no shared random source whose draws would shift all that
+// follows.
 type Network struct {
 	opts Options
 	wake chan struct{}
@@ -137,7 +140,8 @@ func (n *Network) HealAll() {
 	clear(n.mu.cuts)
 }
 
-// At runs f from the delivery loop at a time, so that timers of a simulation have a place in its order; key decides among events of one instant.
+// At runs f from the delivery loop at a time, so that timers of a simulation have a place in its order; key decides
+// among events of one instant.
 func (n *Network) At(at time.Time, key string, f func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -167,7 +167,8 @@ func TestCrashAndRestart(t *testing.T) {
 	})
 }
 
-// history runs a faulty afternoon: every node sends from several goroutines at once, and the fates are written down in order.
+// history runs a faulty afternoon: every node sends from several goroutines at once, and the fates are written down in
+// order.
 func history(t *testing.T, seed uint64) string {
 	var b strings.Builder
 	done := map[string]int{}
