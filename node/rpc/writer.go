@@ -73,10 +73,10 @@ func (w *writer) run(nc net.Conn) error {
 		out := w.mu.buf
 		w.mu.buf = spare[:0]
 		w.mu.Unlock()
+		w.bytes.Add(int64(len(out)))
 		if _, err := nc.Write(out); err != nil {
 			return err
 		}
-		w.bytes.Add(int64(len(out)))
 		if spare = out; cap(out) > keepBuffer {
 			spare = nil
 		}
