@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Bounds of ChooseTokens' search: it tries so many sets of tokens, and only on rings up to so many tokens, where it takes
-// milliseconds. On larger rings chance evens replicas out by itself.
+// Bounds of ChooseTokens' search: it tries so many sets of tokens, and only on rings up to so many tokens, where it
+// takes milliseconds. On larger rings chance evens replicas out by itself.
 const (
 	chooseTries     = 32
 	chooseTryTokens = 2048
@@ -18,9 +18,10 @@ const (
 // pieces, each from a large range of the node of its DC that owns most for its number of tokens. Deterministic in the
 // ring and seed. Ascending. The first node of a DC gets evenly spaced tokens.
 //
-// Plain halving of the largest ranges, the obvious way, is even only when the number of nodes is a power of two: the fifth
-// of five nodes gets half of what it should. And what is even with one replica isn't with three, where a node also owns
-// the ranges before its own; so on small rings, where it shows, several choices are tried and the evenest is kept.
+// Plain halving of the largest ranges, the obvious way, is even only when the number of nodes is a power of two: the
+// fifth of five nodes gets half of what it should. And what is even with one replica isn't with three, where a node
+// also owns the ranges before its own; so on small rings, where it shows, several choices are tried and the evenest is
+// kept.
 func ChooseTokens(r *Ring, dc string, n int, seed uint64) []Token {
 	c := newChooser(r, dc)
 	if c.tokens == 0 {

@@ -11,8 +11,9 @@ const (
 	murmurC2 = 0x4cf5ad432745937f
 )
 
-// PartitionToken hashes a serialized partition key: Murmur3 x64 128, first half, with Cassandra's signed-byte quirk. The
-// empty key hashes to 0 (Cassandra calls that its minimum token; empty partition keys are refused before they get here).
+// PartitionToken hashes a serialized partition key: Murmur3 x64 128, first half, with Cassandra's signed-byte quirk.
+// The empty key hashes to 0 (Cassandra calls that its minimum token; empty partition keys are refused before they get
+// here).
 func PartitionToken(key []byte) Token {
 	h1, h2, tail := murmurBody(key)
 	var k1, k2 uint64
@@ -57,7 +58,8 @@ func murmurBody(b []byte) (h1, h2 uint64, tail []byte) {
 	return h1, h2, b
 }
 
-// murmurFinish mixes the tail and the length in. Mixing a zero k changes nothing, so short tails need no case of their own.
+// murmurFinish mixes the tail and the length in. Mixing a zero k changes nothing, so short tails need no case of their
+// own.
 func murmurFinish(h1, h2, k1, k2 uint64, length int) (uint64, uint64) {
 	h1 ^= mixK1(k1) ^ uint64(length)
 	h2 ^= mixK2(k2) ^ uint64(length)

@@ -75,7 +75,8 @@ func union(a, b []*Node) []*Node {
 	return all
 }
 
-// newReplicas settles what the reader wants to know of one range. Where the owners are the same, Old and New are one list.
+// newReplicas settles what the reader wants to know of one range. Where the owners are the same, Old and New are one
+// list.
 func newReplicas(from, to []*Node) Replicas {
 	if sameNodes(from, to) {
 		return Replicas{Old: from, New: from, write: from}
@@ -83,8 +84,8 @@ func newReplicas(from, to []*Node) Replicas {
 	return Replicas{Old: from, New: to, ReadNew: readNew(from, to), write: union(from, to)}
 }
 
-// readNew: every node that comes to or goes from the range has taken the step at which reads move over. (One node moves at
-// a time, so there is at most one with a say; a normal node that gains or loses the range follows it.)
+// readNew: every node that comes to or goes from the range has taken the step at which reads move over. (One node moves
+// at a time, so there is at most one with a say; a normal node that gains or loses the range follows it.)
 func readNew(from, to []*Node) bool {
 	moved := false
 	for _, list := range [2][]*Node{from, to} {
@@ -102,8 +103,8 @@ func readNew(from, to []*Node) bool {
 
 // Placement is a Ring seen through one replication: for each range between neighbouring tokens, its owners.
 //
-// Invariant: ends ascends strictly; replicas[i] owns (ends[i-1], ends[i]], replicas[0] also what lies above the last end.
-// With no ends there is one replicas, for the whole ring.
+// Invariant: ends ascends strictly; replicas[i] owns (ends[i-1], ends[i]], replicas[0] also what lies above the last
+// end. With no ends there is one replicas, for the whole ring.
 type Placement struct {
 	rep      Replication
 	ends     []Token

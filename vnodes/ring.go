@@ -111,8 +111,8 @@ type points struct {
 	owner  []int32 // index into Ring.nodes
 }
 
-// NewRing builds the snapshot. epoch is the number of the metadata entry that last changed the topology. It copies nodes,
-// not their token lists.
+// NewRing builds the snapshot. epoch is the number of the metadata entry that last changed the topology. It copies
+// nodes, not their token lists.
 func NewRing(epoch uint64, nodes []Node) *Ring {
 	r := &Ring{epoch: epoch, byID: make(map[HostID]*Node, len(nodes))}
 	copied := slices.Clone(nodes)

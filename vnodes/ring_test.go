@@ -330,7 +330,8 @@ func testCluster(n, tokens, dcs int) []Node {
 	return nodes
 }
 
-// A large ring with racks and DCs of uneven size, while a node joins. (BenchmarkNewRing and BenchmarkPlace have 256,000 tokens.)
+// A large ring with racks and DCs of uneven size, while a node joins. (BenchmarkNewRing and BenchmarkPlace have 256,000
+// tokens.)
 func TestLargeRing(t *testing.T) {
 	nodes := testCluster(1000, 16, 2)
 	nodes[9].State = StateJoining

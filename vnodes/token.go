@@ -16,7 +16,8 @@ const (
 	MaxToken Token = math.MaxInt64
 )
 
-// Range is the half-open run of tokens (Start, End]. Start >= End wraps around the ring; Start == End is the whole ring.
+// Range is the half-open run of tokens (Start, End]. Start >= End wraps around the ring; Start == End is the whole
+// ring.
 type Range struct{ Start, End Token }
 
 // Contains reports whether t lies in (Start, End].

@@ -42,8 +42,8 @@ type group struct {
 
 // walk computes the replicas of every range of a ring.
 //
-// SimpleStrategy takes the next distinct nodes clockwise. NetworkTopologyStrategy does so in each DC, and takes a node of
-// a rack it has seen only as long as there are fewer racks than replicas to fill (Cassandra 4,
+// SimpleStrategy takes the next distinct nodes clockwise. NetworkTopologyStrategy does so in each DC, and takes a node
+// of a rack it has seen only as long as there are fewer racks than replicas to fill (Cassandra 4,
 // NetworkTopologyStrategy.DatacenterEndpoints); the DCs' picks are then merged in ring order.
 func (r *Ring) walk(p *points, rep Replication) *owners {
 	groups := r.groups(p, rep)

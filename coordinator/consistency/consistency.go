@@ -1,5 +1,5 @@
-// Package consistency is quorum arithmetic: how many answers a level needs, from where, and whether they came. It is pure. It
-// may import vnodes. Start reading at Tracker.
+// Package consistency is quorum arithmetic: how many answers a level needs, from where, and whether they came. It is
+// pure. It may import vnodes. Start reading at Tracker.
 package consistency
 
 import (
@@ -65,8 +65,8 @@ func (l Level) IsSerial() bool { return l == Serial || l == LocalSerial }
 
 // required gives how many of side's owners must answer; dc is the DC they are counted in, "" for all.
 //
-// The replication's own numbers count, not how many owners there happen to be: were a quorum of 3 replicas on a cluster of one
-// node 1, a second and a third node would make quorums that don't overlap with it.
+// The replication's own numbers count, not how many owners there happen to be: were a quorum of 3 replicas on a cluster
+// of one node 1, a second and a third node would make quorums that don't overlap with it.
 func (l Level) required(side []*vnodes.Node, rep vnodes.Replication, dc string) int {
 	factor := rep.Factor
 	switch {

@@ -257,8 +257,8 @@ func TestTrackerAgainstTwin(t *testing.T) {
 	})
 }
 
-// A write that met QUORUM before, during or after a move shares a node with every read at QUORUM of the same step or the next.
-// (All subsets of acknowledgements, by brute force.)
+// A write that met QUORUM before, during or after a move shares a node with every read at QUORUM of the same step or
+// the next. (All subsets of acknowledgements, by brute force.)
 func TestQuorumsOverlapThroughAMove(t *testing.T) {
 	nodes := owners("a", "a", "a", "a")
 	from, to := nodes[:3], nodes[1:]

@@ -9,9 +9,9 @@ import (
 
 // Tracker counts answers of one request until its level is met, or can't be any more. Not safe for concurrent use.
 //
-// A level is a list of needs: so many answers out of these owners. There is one, but for EACH_QUORUM (one a DC), and during a
-// range move, when a write's level is met on the old and on the new owners, counted separately: a need for each side. A read
-// asks one side only, because every write meets both.
+// A level is a list of needs: so many answers out of these owners. There is one, but for EACH_QUORUM (one a DC), and
+// during a range move, when a write's level is met on the old and on the new owners, counted separately: a need for
+// each side. A read asks one side only, because every write meets both.
 type Tracker struct {
 	level  Level
 	dc     string // the coordinator's
@@ -57,8 +57,8 @@ func NewSerial(l Level, r *vnodes.Replicas, rep vnodes.Replication, localDC stri
 	return newTracker(l, r, rep, localDC), nil
 }
 
-// NewRead tracks a read from r.Read(). ANY is refused. At SERIAL and LOCAL_SERIAL it counts the answers only: what makes such
-// a read linearizable is the Paxos round before it.
+// NewRead tracks a read from r.Read(). ANY is refused. At SERIAL and LOCAL_SERIAL it counts the answers only: what
+// makes such a read linearizable is the Paxos round before it.
 func NewRead(l Level, r *vnodes.Replicas, rep vnodes.Replication, localDC string) (*Tracker, error) {
 	if err := l.check(); err != nil {
 		return nil, err
@@ -130,8 +130,9 @@ func (n *need) holds(node *vnodes.Node) bool {
 	return n.counts(node) && slices.ContainsFunc(n.side, func(o *vnodes.Node) bool { return o.ID == node.ID })
 }
 
-// Available reports whether the live replicas can meet the level; if not, how many are required and alive (for the Unavailable
-// error), of the side and DC that lack most. ANY is always available where there are owners: a hint will do.
+// Available reports whether the live replicas can meet the level; if not, how many are required and alive (for the
+// Unavailable error), of the side and DC that lack most. ANY is always available where there are owners: a hint will
+// do.
 func (t *Tracker) Available(alive func(vnodes.HostID) bool) (required, live int, ok bool) {
 	ok = true
 	for i := range t.needs {
@@ -160,8 +161,8 @@ func (t *Tracker) find(id vnodes.HostID) int {
 	return slices.IndexFunc(t.owners, func(n *vnodes.Node) bool { return n.ID == id })
 }
 
-// Ack counts an answer; a second one of the same node, or one of a stranger, counts nothing. One that comes after Fail counts:
-// the node was slow, not wrong.
+// Ack counts an answer; a second one of the same node, or one of a stranger, counts nothing. One that comes after Fail
+// counts: the node was slow, not wrong.
 func (t *Tracker) Ack(id vnodes.HostID) { t.note(id, acked) }
 
 // Fail counts a failure: id will not answer. After an Ack it counts nothing.
@@ -200,8 +201,9 @@ func (t *Tracker) Hopeless() bool {
 	return slices.ContainsFunc(t.needs, func(n need) bool { return n.members-n.failed < n.required })
 }
 
-// Counts gives what a timeout error says: answers received, failures, answers required. During a move they are those of the side
-// that lacks more. Answers beyond what a DC needs are not counted, so that received < required as long as the level isn't met.
+// Counts gives what a timeout error says: answers received, failures, answers required. During a move they are those of
+// the side that lacks more. Answers beyond what a DC needs are not counted, so that received < required as long as the
+// level isn't met.
 func (t *Tracker) Counts() (received, failed, required int) {
 	var sides [2]struct{ received, failed, required int }
 	for i := range t.needs {

@@ -23,8 +23,8 @@ type message struct {
 	promised Ballot
 }
 
-// model is a cluster of acceptors with durable states, proposers that start rounds whenever they like and even use ballots again, and
-// a network that delivers in any order, again, or never.
+// model is a cluster of acceptors with durable states, proposers that start rounds whenever they like and even use
+// ballots again, and a network that delivers in any order, again, or never.
 type model struct {
 	live    []*Acceptor // in memory
 	durable [][]byte    // what was stored
@@ -103,7 +103,8 @@ func (m *model) request(msg message) {
 	m.wire = append(m.wire, msg)
 }
 
-// accepted checks what matters: once a majority has accepted a value under one ballot it is chosen, and no other ever is.
+// accepted checks what matters: once a majority has accepted a value under one ballot it is chosen, and no other ever
+// is.
 func (m *model) accepted(msg message) {
 	values := m.granted[msg.ballot]
 	if values == nil {

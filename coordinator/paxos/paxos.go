@@ -1,5 +1,6 @@
-// Package paxos is single-decree Paxos, pure: the acceptor and the proposer's round, used by the metadata log and by lightweight
-// transactions. No I/O, no clock, no randomness: ballots come from the caller. It may import vnodes. Start reading at Acceptor.
+// Package paxos is single-decree Paxos, pure: the acceptor and the proposer's round, used by the metadata log and by
+// lightweight transactions. No I/O, no clock, no randomness: ballots come from the caller. It may import vnodes. Start
+// reading at Acceptor.
 package paxos
 
 import (
@@ -48,8 +49,8 @@ type Promise struct {
 	Accepted *Accepted // what was accepted before
 }
 
-// Prepare promises b, or refuses because as high a ballot was promised before; changed says whether the state must be stored.
-// A prepare that arrives twice is refused the second time (P2); the proposer goes by the first answer it gets.
+// Prepare promises b, or refuses because as high a ballot was promised before; changed says whether the state must be
+// stored. A prepare that arrives twice is refused the second time (P2); the proposer goes by the first answer it gets.
 func (a *Acceptor) Prepare(b Ballot) (p Promise, changed bool) {
 	if !a.Promised.Less(b) {
 		return Promise{Promised: a.Promised, Accepted: a.Accepted}, false
@@ -58,7 +59,8 @@ func (a *Acceptor) Prepare(b Ballot) (p Promise, changed bool) {
 	return Promise{OK: true, Promised: b, Accepted: a.Accepted}, true
 }
 
-// Accept takes a value under b unless a higher ballot was promised. It keeps value. The same accept again is granted again.
+// Accept takes a value under b unless a higher ballot was promised. It keeps value. The same accept again is granted
+// again.
 func (a *Acceptor) Accept(b Ballot, value []byte) (ok bool, promised Ballot, changed bool) {
 	if b.Less(a.Promised) || b == (Ballot{}) {
 		return false, a.Promised, false

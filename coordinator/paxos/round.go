@@ -23,11 +23,11 @@ var phaseNames = [...]string{"preparing", "accepting", "decided", "refused", "fa
 // String is the phase's name.
 func (p Phase) String() string { return phaseNames[p] }
 
-// Round is a proposer's round over a fixed list of voters: it prepares, then has a value accepted, which is its own unless some
-// voter had accepted another. A round that a minority refuses goes on with the majority.
+// Round is a proposer's round over a fixed list of voters: it prepares, then has a value accepted, which is its own
+// unless some voter had accepted another. A round that a minority refuses goes on with the majority.
 //
-// The driver sends prepares to all voters at the start, accepts to all when the phase becomes Accepting, and calls OnUnreachable
-// for requests of the current phase only.
+// The driver sends prepares to all voters at the start, accepts to all when the phase becomes Accepting, and calls
+// OnUnreachable for requests of the current phase only.
 type Round struct {
 	ballot  Ballot
 	voters  []vnodes.HostID
@@ -58,8 +58,8 @@ func NewRound(b Ballot, voters []vnodes.HostID, value []byte) *Round {
 	return r
 }
 
-// OnPromise takes the answer to a prepare and gives the phase after it. In any order, duplicates included: a voter's first answer
-// counts.
+// OnPromise takes the answer to a prepare and gives the phase after it. In any order, duplicates included: a voter's
+// first answer counts.
 func (r *Round) OnPromise(from vnodes.HostID, p Promise) Phase {
 	i := slices.Index(r.voters, from)
 	if i < 0 || r.phase != Preparing || r.answers[i] > unreachable {

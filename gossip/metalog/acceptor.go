@@ -69,8 +69,8 @@ func (l *Log) handleAsk(in *rpc.Inbound, vote func(*ask) (*vote, error)) {
 	})
 }
 
-// prepare and accept are the acceptor's side of an epoch's Paxos instance. Whether this node is a voter is the proposer's to know: it
-// counts only those of the state before the epoch. Run by the log's goroutine.
+// prepare and accept are the acceptor's side of an epoch's Paxos instance. Whether this node is a voter is the
+// proposer's to know: it counts only those of the state before the epoch. Run by the log's goroutine.
 func (l *Log) prepare(m *ask) (*vote, error) {
 	if v, err := l.known(m); v != nil || err != nil {
 		return v, err

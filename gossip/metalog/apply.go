@@ -10,12 +10,13 @@ import (
 	"nodedb/vnodes"
 )
 
-// Apply is the state machine: the state after s once e was decided as the next entry. It is pure and deterministic; what it does for a
-// given entry may never change between versions of nodedb, or nodes would part ways.
+// Apply is the state machine: the state after s once e was decided as the next entry. It is pure and deterministic;
+// what it does for a given entry may never change between versions of nodedb, or nodes would part ways.
 //
-// The next state always has the next epoch. An entry that is invalid changes nothing else, and err says why: it wraps ErrInvalid,
-// ErrAddressUsed or schema's sentinels. A duplicate of a recent entry changes nothing. Where the topology changed, Ring is nil: the caller
-// completes the state. s is nil before the founding entry. A nil next with ErrUnknown means that this nodedb can't go on.
+// The next state always has the next epoch. An entry that is invalid changes nothing else, and err says why: it wraps
+// ErrInvalid, ErrAddressUsed or schema's sentinels. A duplicate of a recent entry changes nothing. Where the topology
+// changed, Ring is nil: the caller completes the state. s is nil before the founding entry. A nil next with ErrUnknown
+// means that this nodedb can't go on.
 func Apply(s *State, e *Entry) (next *State, target schema.Target, err error) {
 	if s == nil {
 		next, err = found(e)
@@ -43,7 +44,8 @@ func Apply(s *State, e *Entry) (next *State, target schema.Target, err error) {
 	return next, target, err
 }
 
-// remember adds to a list that is kept as long as entries are. The backing array is shared by the states of one node, never overwritten.
+// remember adds to a list that is kept as long as entries are. The backing array is shared by the states of one node,
+// never overwritten.
 func remember(recent []proposal, p proposal) []proposal {
 	if len(recent) >= keepEntries {
 		recent = recent[len(recent)-keepEntries+1:]
@@ -285,8 +287,8 @@ func changeAddress(s *State, id vnodes.HostID, address string) (*State, error) {
 	return next, nil
 }
 
-// changeSchema: what is wrong with the change itself is schema's to say. One that it can't read was written by a newer nodedb, since a
-// proposer reads its own first.
+// changeSchema: what is wrong with the change itself is schema's to say. One that it can't read was written by a newer
+// nodedb, since a proposer reads its own first.
 func changeSchema(s *State, raw []byte) (*State, schema.Target, error) {
 	ch, err := schema.DecodeChange(raw)
 	if err != nil {

@@ -222,8 +222,8 @@ func drawEntry(t *rapid.T, i int) *Entry {
 	return e
 }
 
-// Whatever is decided: the epoch grows by one; what is refused changes nothing; the state stays sound; a state that went through a snapshot
-// behaves as the original; and entries and states read back as they were written.
+// Whatever is decided: the epoch grows by one; what is refused changes nothing; the state stays sound; a state that
+// went through a snapshot behaves as the original; and entries and states read back as they were written.
 func TestApplyKeepsTheStateSound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := founded(t, 3)

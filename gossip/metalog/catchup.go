@@ -8,7 +8,8 @@ import (
 	"nodedb/node/rpc"
 )
 
-// Heard tells that a peer has an epoch; when it is newer, entries are pulled from it in the background. It doesn't block.
+// Heard tells that a peer has an epoch; when it is newer, entries are pulled from it in the background. It doesn't
+// block.
 func (l *Log) Heard(from rpc.Peer, epoch uint64) {
 	l.mu.Lock()
 	news := epoch > l.mu.newest && epoch > l.mu.applied
@@ -49,7 +50,8 @@ func (l *Log) WaitFor(ctx context.Context, from rpc.Peer, epoch uint64) error {
 	}
 }
 
-// pull is the puller's loop: as long as somebody is said to be ahead, ask there, or else the voters, one after the other.
+// pull is the puller's loop: as long as somebody is said to be ahead, ask there, or else the voters, one after the
+// other.
 func (l *Log) pull() {
 	for {
 		select {

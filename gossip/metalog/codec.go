@@ -33,8 +33,8 @@ func appendNode(dst []byte, n *vnodes.Node) []byte {
 	return appendTokens(dst, n.Tokens)
 }
 
-// reader takes values off the front of b. The first mistake stays in err; what is read after it is zero. Bytes are canonical:
-// what reads without an error is written back as it was.
+// reader takes values off the front of b. The first mistake stays in err; what is read after it is zero. Bytes are
+// canonical: what reads without an error is written back as it was.
 type reader struct {
 	b   []byte
 	err error

@@ -14,8 +14,8 @@ const (
 	EntryFound EntryKind = iota + 1
 	// EntryAddMember adds a member in StateWaiting; refused for a used address or removed id.
 	EntryAddMember
-	// EntrySetState moves a member to its next state. Going to StateJoining it carries the tokens; Propose chooses them (ChooseTokens) if
-	// there are none. Only one member may be in a moving state at a time; others wait.
+	// EntrySetState moves a member to its next state. Going to StateJoining it carries the tokens; Propose chooses them
+	// (ChooseTokens) if there are none. Only one member may be in a moving state at a time; others wait.
 	EntrySetState
 	// EntryRemoveMember removes it for good (its id goes to Removed).
 	EntryRemoveMember

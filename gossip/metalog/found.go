@@ -20,16 +20,17 @@ const (
 	reportEvery  = 5 * time.Second        // how often progress is told
 	foundTick    = 50 * time.Millisecond  // how often it is looked whether there is something to do
 	foundStagger = 200 * time.Millisecond // how long the second, third, … present node leaves founding to those before it
-	// latePatience is how long a majority waits for the rest before it founds without it: who is there from the start needs no streaming.
+	// latePatience is how long a majority waits for the rest before it founds without it: who is there from the start
+	// needs no streaming.
 	latePatience = 3 * time.Second
 	// joinTimeout is how long a member may take to have us decided.
 	joinTimeout = 15 * time.Second
 )
 
-// FoundOrJoin brings an empty node into a cluster (DESIGN.md, Founding): alone without a list; joins any cluster found among peers (it is then a
-// member in StateWaiting, or whatever state it had reached); else founds one with a majority of peers and self. progress gets a line every 5 s: who
-// is missing or has another list. It returns once State() is not nil and contains us. Errors at once: ErrOtherName, ErrRemoved. Anything else is
-// waited for, until ctx ends.
+// FoundOrJoin brings an empty node into a cluster (DESIGN.md, Founding): alone without a list; joins any cluster found
+// among peers (it is then a member in StateWaiting, or whatever state it had reached); else founds one with a majority
+// of peers and self. progress gets a line every 5 s: who is missing or has another list. It returns once State() is not
+// nil and contains us. Errors at once: ErrOtherName, ErrRemoved. Anything else is waited for, until ctx ends.
 func (l *Log) FoundOrJoin(ctx context.Context, peers []rpc.Peer, progress func(string)) error {
 	if st := l.state.Load(); st != nil {
 		if _, ok := st.Member(l.o.Self); !ok {
@@ -57,8 +58,9 @@ func (l *Log) address(ip string) string { return net.JoinHostPort(ip, strconv.It
 
 // founder is one call of FoundOrJoin.
 //
-// The founding round is Paxos among the addresses of the set, so that it needs no host ids, which change when a directory is wiped. Each address
-// votes only for exactly the set it has itself. What a majority of the set decides is epoch 1.
+// The founding round is Paxos among the addresses of the set, so that it needs no host ids, which change when a
+// directory is wiped. Each address votes only for exactly the set it has itself. What a majority of the set decides is
+// epoch 1.
 type founder struct {
 	log      *Log
 	progress func(string)
@@ -177,7 +179,8 @@ func (f *founder) ask() {
 	}
 }
 
-// hand never blocks: there is room for an answer of each peer; hellos that come in are let go where that would be used up.
+// hand never blocks: there is room for an answer of each peer; hellos that come in are let go where that would be used
+// up.
 func (f *founder) hand(h heardHello) {
 	if !h.asked && len(f.answers) >= maxSet {
 		return
@@ -252,7 +255,8 @@ func (f *founder) act(ctx context.Context) error {
 	return nil
 }
 
-// enough keeps the time since when a majority is there, and reports whether it is time to found with those that are. REQUIRES: no cluster is in sight.
+// enough keeps the time since when a majority is there, and reports whether it is time to found with those that are.
+// REQUIRES: no cluster is in sight.
 func (f *founder) enough(present int) bool {
 	for _, v := range f.views {
 		if v.hello != nil && v.hello.clustered() && time.Since(v.heard) <= helloFresh {

@@ -123,8 +123,8 @@ func (f *founder) send(answers chan<- foundAnswer, step uint8, b paxos.Ballot, v
 	}
 }
 
-// decided tells the others, and takes the founding as epoch 1 if this node is one of its members. If it isn't (another node's round had to be
-// finished), the cluster is there all the same, and will be joined.
+// decided tells the others, and takes the founding as epoch 1 if this node is one of its members. If it isn't (another
+// node's round had to be finished), the cluster is there all the same, and will be joined.
 func (f *founder) decided(value []byte) {
 	m := &foundAsk{Step: foundLearn, Set: f.set, Value: value}
 	if err := f.log.own(func() error { _, err := f.log.foundStep(m); return err }); err != nil {
@@ -185,7 +185,8 @@ func (l *Log) foundStep(m *foundAsk) (*foundVote, error) {
 	return nil, fmt.Errorf("%w: founding step %d", ErrUnknown, m.Step)
 }
 
-// join takes the cluster's state from a member, once it contains this node; if it doesn't, it asks to be added first. What fails is tried again later.
+// join takes the cluster's state from a member, once it contains this node; if it doesn't, it asks to be added first.
+// What fails is tried again later.
 func (f *founder) join(ctx context.Context, address string, h *hello) error {
 	err := f.joinVia(ctx, rpc.Peer{ID: h.Host, Addr: address})
 	switch {

@@ -10,8 +10,9 @@ import (
 
 // founderVote is this node's Paxos acceptor in the founding of one set.
 //
-// A vote is kept for ever for each set that was ever voted on: a node whose list changes to another and back must not have forgotten its
-// promises. Once it has accepted a value for a set it is bound to that set, because that founding may have succeeded.
+// A vote is kept for ever for each set that was ever voted on: a node whose list changes to another and back must not
+// have forgotten its promises. Once it has accepted a value for a set it is bound to that set, because that founding
+// may have succeeded.
 type founderVote struct {
 	set      []string
 	acceptor paxos.Acceptor

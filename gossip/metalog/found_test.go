@@ -61,7 +61,8 @@ func TestFoundingTogether(t *testing.T) {
 	})
 }
 
-// Every subset of three that starts, in every order, with pauses: a majority founds one cluster, a minority waits, and whoever comes later joins.
+// Every subset of three that starts, in every order, with pauses: a majority founds one cluster, a minority waits, and
+// whoever comes later joins.
 func TestFoundInAnyOrder(t *testing.T) {
 	orders := [][]int{{1, 2, 3}, {1, 3, 2}, {2, 1, 3}, {2, 3, 1}, {3, 1, 2}, {3, 2, 1}}
 	for _, pause := range []time.Duration{100 * time.Millisecond, 2 * time.Second, 10 * time.Second} {

@@ -216,7 +216,8 @@ func TestOverloadIsRefused(t *testing.T) {
 	})
 }
 
-// A context that ends while rounds run: the error says that the outcome is open, and the log is of one mind about it later.
+// A context that ends while rounds run: the error says that the outcome is open, and the log is of one mind about it
+// later.
 func TestProposeEndsWithItsContext(t *testing.T) {
 	simulate(t, 3, 1, simnet.Faults{}, func(w *world) {
 		w.foundAll(3)

@@ -20,17 +20,17 @@ import (
 
 // Log is one node's copy of the metadata log, acceptor and proposer.
 //
-// One goroutine, run, does everything that changes the copy: it votes, applies entries, installs snapshots, and reads for others. Handlers
-// and proposers hand it tasks. So there are no locks around the protocol, and what is answered is durable, because the task that answers
-// stored it before. Invariants:
+// One goroutine, run, does everything that changes the copy: it votes, applies entries, installs snapshots, and reads
+// for others. Handlers and proposers hand it tasks. So there are no locks around the protocol, and what is answered is
+// durable, because the task that answers stored it before. Invariants:
 //
 //	L1  a vote is synced before its answer leaves;
 //	L2  entry N is stored before state N is visible, and OnApply(N) has returned before Propose or WaitFor of N do;
 //	L3  stored entries are contiguous up to the state's epoch, from the snapshot's epoch + 1 or earlier on;
 //	L4  a value is proposed for N+1 only at state N, which is what its validity was checked against.
 //
-// Proposers (propose.go) run in the caller's goroutine, one at a time a node; the puller (catchup.go) fetches what others know; founding
-// (found.go) brings the first state.
+// Proposers (propose.go) run in the caller's goroutine, one at a time a node; the puller (catchup.go) fetches what
+// others know; founding (found.go) brings the first state.
 type Log struct {
 	o       Options
 	logger  *slog.Logger

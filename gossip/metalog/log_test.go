@@ -43,8 +43,8 @@ type acked struct {
 	unknown map[[16]byte]string
 }
 
-// All nodes propose at once, over a bad network, while machines crash inside their writes: one sequence everywhere, every acknowledged
-// proposal in it exactly once, others at most once.
+// All nodes propose at once, over a bad network, while machines crash inside their writes: one sequence everywhere,
+// every acknowledged proposal in it exactly once, others at most once.
 func TestConcurrentProposersAndCrashes(t *testing.T) {
 	for seed := range *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

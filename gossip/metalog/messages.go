@@ -11,8 +11,8 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// The messages of VerbHello, VerbFound and VerbMeta* are msgpack maps: a field that one side doesn't know is left out or skipped, so they
-// can only grow. What they carry of entries and states has its own version.
+// The messages of VerbHello, VerbFound and VerbMeta* are msgpack maps: a field that one side doesn't know is left out
+// or skipped, so they can only grow. What they carry of entries and states has its own version.
 
 // ballot is paxos.Ballot on the wire.
 type ballot struct {
@@ -99,7 +99,8 @@ const (
 	verdictFailed // try again, here or elsewhere
 )
 
-// hello is VerbHello's, both ways: who one is, which cluster one belongs to, and which set one would found a cluster with.
+// hello is VerbHello's, both ways: who one is, which cluster one belongs to, and which set one would found a cluster
+// with.
 type hello struct {
 	Host    [16]byte
 	Address string

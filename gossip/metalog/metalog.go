@@ -1,6 +1,7 @@
-// Package metalog is the cluster's metadata log: membership and schema as one state machine, advanced by numbered entries each decided by
-// one Paxos instance among the voters (DESIGN.md, section 4). It may import vnodes, node/rpc, node/metrics, node/fault, coordinator/paxos,
-// query/schema, gossip. Start reading at Log; the state machine is apply.go.
+// Package metalog is the cluster's metadata log: membership and schema as one state machine, advanced by numbered
+// entries each decided by one Paxos instance among the voters (DESIGN.md, section 4). It may import vnodes, node/rpc,
+// node/metrics, node/fault, coordinator/paxos, query/schema, gossip. Start reading at Log; the state machine is
+// apply.go.
 package metalog
 
 import (
@@ -41,8 +42,8 @@ const (
 	maxTokens = 4096
 	// maxEntryBytes bounds an entry, so that a page of entries fits a message.
 	maxEntryBytes = 1 << 20
-	// keepEntries is how many entries are kept for those that are behind; who is further behind gets a snapshot. Proposal ids are
-	// remembered as long.
+	// keepEntries is how many entries are kept for those that are behind; who is further behind gets a snapshot.
+	// Proposal ids are remembered as long.
 	keepEntries = 1000
 	// snapshotEvery is after how many entries the state is written out whole: so many are replayed at a start, at most.
 	snapshotEvery = 200
@@ -82,11 +83,11 @@ type Options struct {
 	// Jitter gives a random number below n for the pauses of contending proposers; nil: made from NewID.
 	Jitter func(n int64) int64
 	Logger *slog.Logger
-	// OnApply is called in order, from one goroutine, after each applied entry is durable. target is non-zero after a schema change. After a
-	// snapshot was installed it is called once. It must not wait for Propose or WaitFor.
+	// OnApply is called in order, from one goroutine, after each applied entry is durable. target is non-zero after a
+	// schema change. After a snapshot was installed it is called once. It must not wait for Propose or WaitFor.
 	OnApply func(s *State, target schema.Target)
-	// Fatal is called once when the log can't go on: an entry this nodedb doesn't know (ErrUnknown), a failed store. The process must stop. It is
-	// called from the log's goroutine, so it must not wait for Close. May be nil.
+	// Fatal is called once when the log can't go on: an entry this nodedb doesn't know (ErrUnknown), a failed store.
+	// The process must stop. It is called from the log's goroutine, so it must not wait for Close. May be nil.
 	Fatal func(error)
 }
 

@@ -13,11 +13,13 @@ import (
 	"nodedb/vnodes"
 )
 
-// Propose has an entry decided and applied here, and returns the state right after it. ErrInvalid (wrapped with why) when it was decided, or already known,
-// to be a no-op; ErrNoQuorum names the voters that are missing; ErrUncertain when ctx ends first. Schema errors wrap schema's sentinels. A schema
-// change that IF [NOT] EXISTS makes a no-op takes no entry: the state is the newest one, the target zero.
+// Propose has an entry decided and applied here, and returns the state right after it. ErrInvalid (wrapped with why)
+// when it was decided, or already known, to be a no-op; ErrNoQuorum names the voters that are missing; ErrUncertain
+// when ctx ends first. Schema errors wrap schema's sentinels. A schema change that IF [NOT] EXISTS makes a no-op takes
+// no entry: the state is the newest one, the target zero.
 //
-// That a change is invalid is said only of the newest state: what this node has may be old, so the voters are asked first.
+// That a change is invalid is said only of the newest state: what this node has may be old, so the voters are asked
+// first.
 func (l *Log) Propose(ctx context.Context, e *Entry) (*State, schema.Target, error) {
 	if l.state.Load() == nil {
 		return nil, schema.Target{}, ErrNoCluster
@@ -52,7 +54,8 @@ func (l *Log) whyEnded(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// proposer is one call of Propose: rounds, each for the epoch after the newest state known here, until the entry's fate is known.
+// proposer is one call of Propose: rounds, each for the epoch after the newest state known here, until the entry's fate
+// is known.
 type proposer struct {
 	log     *Log
 	entry   Entry
@@ -121,7 +124,8 @@ func (p *proposer) run(ctx context.Context) outcome {
 	}
 }
 
-// known gives the outcome once the entry is among the applied ones. It may have been before this call (a repeated proposal).
+// known gives the outcome once the entry is among the applied ones. It may have been before this call (a repeated
+// proposal).
 func (p *proposer) known(ctx context.Context, st *State) (outcome, bool) {
 	ok, seen := st.seen(p.entry.ID)
 	if seen {

@@ -103,8 +103,8 @@ func (r *metaRound) catchUp(a answer) (ending, bool, error) {
 	return advanced, true, nil
 }
 
-// offer sends the accepts, unless nobody's value has to be finished and our own would do nothing: then the promises of a majority have
-// shown that no later epoch is decided.
+// offer sends the accepts, unless nobody's value has to be finished and our own would do nothing: then the promises of
+// a majority have shown that no later epoch is decided.
 func (r *metaRound) offer() (ending, bool, error) {
 	if r.paxos.Mine() {
 		if !r.worthwhile() {

@@ -22,8 +22,8 @@ import (
 	"nodedb/vnodes"
 )
 
-// memStore is a synced store in memory that survives its node. It can crash inside the n-th write: that one may or may not have
-// happened, and everything after it fails.
+// memStore is a synced store in memory that survives its node. It can crash inside the n-th write: that one may or may
+// not have happened, and everything after it fails.
 type memStore struct {
 	mu      sync.Mutex
 	m       map[string][]byte
@@ -92,7 +92,8 @@ func (s *memStore) restart() {
 	s.crashed, s.left = false, -1
 }
 
-// seeds is how many seeds the randomized tests try; a campaign takes thousands: go test ./gossip/metalog -seeds 5000 -timeout 0
+// seeds is how many seeds the randomized tests try; a campaign takes thousands: go test ./gossip/metalog -seeds 5000
+// -timeout 0
 var seeds = flag.Uint64("seeds", 6, "seeds of each randomized simulation")
 
 const testPort = 7000

@@ -64,7 +64,8 @@ func (s *State) seen(id [16]byte) (ok, found bool) {
 	return false, false
 }
 
-// withRing completes a state whose topology changed. The ring is built here, and not for each of many entries that are replayed.
+// withRing completes a state whose topology changed. The ring is built here, and not for each of many entries that are
+// replayed.
 func (s *State) withRing() *State {
 	if s.Ring == nil {
 		nodes := make([]vnodes.Node, len(s.Members))
@@ -76,8 +77,8 @@ func (s *State) withRing() *State {
 	return s
 }
 
-// NextVoter gives the entry that makes a normal member a voter, as long as there are fewer than MaxVoters; false when nothing is to be done. Of
-// several it takes one of a rack that has the fewest voters, then the one that joined first.
+// NextVoter gives the entry that makes a normal member a voter, as long as there are fewer than MaxVoters; false when
+// nothing is to be done. Of several it takes one of a rack that has the fewest voters, then the one that joined first.
 func NextVoter(s *State) (Entry, bool) {
 	if len(s.Voters) >= MaxVoters {
 		return Entry{}, false

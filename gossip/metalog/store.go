@@ -91,7 +91,8 @@ type core struct {
 	first     uint64 // the oldest entry kept; 0: none
 }
 
-// vote lets change work on the acceptor of an epoch, and returns once the result is durable. Run by the log's goroutine.
+// vote lets change work on the acceptor of an epoch, and returns once the result is durable. Run by the log's
+// goroutine.
 func (l *Log) vote(epoch uint64, change func(a *paxos.Acceptor) (changed bool)) error {
 	a, err := l.acceptor(epoch)
 	if err != nil {
@@ -127,7 +128,8 @@ func (l *Log) acceptor(epoch uint64) (*paxos.Acceptor, error) {
 	return a, nil
 }
 
-// apply makes a decided entry durable and then its state visible, if it is the next one; others are ignored. Run by the log's goroutine.
+// apply makes a decided entry durable and then its state visible, if it is the next one; others are ignored. Run by the
+// log's goroutine.
 func (l *Log) apply(epoch uint64, raw []byte) error {
 	st := l.state.Load()
 	at := uint64(0)
