@@ -25,6 +25,13 @@ const (
 // Slice is a half-open interval [Start, End) of encoded clustering keys; a nil End is unbounded.
 type Slice struct{ Start, End []byte }
 
+// point reports whether the slice holds one clustering key only, Start. Behind its row nothing has to be looked at: a step from a hot row to whatever comes
+// next walks over every version of it that lies in memory.
+func (s *Slice) point() bool {
+	n := len(s.Start)
+	return len(s.End) == n+1 && s.End[n] == 0 && bytes.Equal(s.Start, s.End[:n])
+}
+
 // ReadSpec says what to read: one partition (Key set), or the partitions of a token range (Key nil), in token and key order.
 type ReadSpec struct {
 	Storage row.StorageID
@@ -396,6 +403,13 @@ func (r *reader) readForward() (outside bool, err error) {
 		}
 		if done, err := r.row(clustering); done || err != nil {
 			return false, err
+		}
+		if len(slices) > 0 && slices[0].point() {
+			if slices = slices[1:]; len(slices) == 0 {
+				return false, nil
+			}
+			r.ok = r.seekRow(slices[0].Start)
+			continue
 		}
 		r.ok = r.cur.next()
 	}

@@ -140,6 +140,9 @@ func (w *walk) resume(s *pageState) {
 	w.sawRow, w.o.emitted = s.sawRow, s.emitted
 }
 
+// onlyRow is the slice of the one row that a partition without clustering columns has.
+var onlyRow = []storage.Slice{{Start: []byte{}, End: []byte{0}}}
+
 func (w *walk) run() error {
 	t := w.sel.Table
 	w.dropped = int(t.NextColumn)-1 != len(t.Statics)+len(t.Regulars)
@@ -160,6 +163,9 @@ func (w *walk) run() error {
 			return err
 		}
 		return w.end(nil)
+	}
+	if len(t.Clustering) == 0 {
+		spec.Slices = onlyRow
 	}
 	partitions, err := w.sel.Where.Partitions(&w.r.env)
 	if err != nil {

@@ -266,12 +266,27 @@ func (w *Where) Slices(env *Env) (out []storage.Slice, empty bool, err error) {
 		}
 		return out, len(out) == 0, nil
 	}
+	end := after
+	if w.restricted() == len(w.Table.Clustering) {
+		end = exactly
+	}
 	out = make([]storage.Slice, len(prefixes))
 	for i, p := range prefixes {
-		out[i] = storage.Slice{Start: p, End: after(p)}
+		out[i] = storage.Slice{Start: p, End: end(p)}
 	}
 	return out, len(out) == 0, nil
 }
+
+// restricted is how many clustering columns are restricted, from the first on.
+func (w *Where) restricted() (n int) {
+	for i := range w.Clustering {
+		n = max(n, w.Clustering[i].From+len(w.Clustering[i].Columns))
+	}
+	return n
+}
+
+// exactly is the end of the interval that holds key and nothing else. Storage knows it for what it is.
+func exactly(key []byte) []byte { return append(slices.Clone(key), 0) }
 
 // extend appends each value that r allows to each prefix; sorted, each once.
 func (w *Where) extend(env *Env, r *Restriction, prefixes [][]byte) ([][]byte, error) {
