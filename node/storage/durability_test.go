@@ -422,7 +422,7 @@ func rowsAfterFlip(t *testing.T, fs disk.FS) (n int, stopped bool) {
 	return n, false
 }
 
-func readFile(t *testing.T, fs disk.FS, name string) []byte {
+func readFile(t testing.TB, fs disk.FS, name string) []byte {
 	f, err := fs.Open(name)
 	check(t, err)
 	b, err := io.ReadAll(f)

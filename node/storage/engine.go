@@ -88,9 +88,13 @@ type Engine struct {
 	active  atomic.Int64  // callers inside, plus writes not done yet, plus one for the engine itself
 	drained chan struct{} // closed when active reaches 0
 
-	tables   atomic.Pointer[tableSet]
-	hot      hotKeys
-	space    spaceGuard
+	tables atomic.Pointer[tableSet]
+	hot    hotKeys
+	space  spaceGuard
+
+	log       atomic.Pointer[logState] // the newest log
+	witnessed atomic.Int64             // what the last witness said (logtail.go)
+
 	counts   counters
 	syncing  chan pendingSync // writes that are visible, in commit order
 	unsynced atomic.Bool      // SyncPeriodic: something was written since the last sync

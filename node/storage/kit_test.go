@@ -159,3 +159,9 @@ func scrape(t *testing.T, r *metrics.Registry) string {
 	r.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	return w.Body.String()
 }
+
+// tokenRangeOf is the range of one partition's token.
+func tokenRangeOf(key string) vnodes.Range {
+	token := tokenOf([]byte(key))
+	return vnodes.Range{Start: token - 1, End: token}
+}
