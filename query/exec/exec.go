@@ -132,6 +132,9 @@ func (x *Executor) Schema() *plan.Schema {
 // System gives the system keyspaces.
 func (x *Executor) System() map[string]*schema.Keyspace { return x.system }
 
+// Cluster is what plans run on.
+func (x *Executor) Cluster() Cluster { return x.cluster }
+
 // Catalog is the newest schema.
 func (x *Executor) Catalog() *schema.Catalog { return x.cluster.Catalog() }
 
