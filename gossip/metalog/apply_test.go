@@ -44,8 +44,15 @@ func newMember(i int, at string) Entry {
 	return Entry{Kind: EntryAddMember, Node: vnodes.Node{ID: host(i), Address: at, DC: "dc", Rack: "r", Weight: 2}}
 }
 
-// Each story is a list of entries on a cluster of three; the last one's verdict is looked at.
-func TestApplyRules(t *testing.T) {
+// story is a list of entries on a cluster of three; the last one's verdict is looked at.
+type story struct {
+	entries []Entry
+	err     error
+	says    string
+}
+
+// stories are the rules, and how they are broken.
+func stories() map[string]story {
 	const (
 		normal, joining, joiningRead = vnodes.StateNormal, vnodes.StateJoining, vnodes.StateJoiningRead
 		leaving, leavingRead         = vnodes.StateLeaving, vnodes.StateLeavingRead
@@ -56,11 +63,7 @@ func TestApplyRules(t *testing.T) {
 	remove := func(i int) Entry { return Entry{Kind: EntryRemoveMember, Host: host(i)} }
 	voter := func(i int, drop bool) Entry { return Entry{Kind: EntryVoters, Host: host(i), Drop: drop} }
 	list := func(es ...Entry) []Entry { return es }
-	for name, c := range map[string]struct {
-		entries []Entry
-		err     error
-		says    string
-	}{
+	return map[string]story{
 		"add":                         {list(add4), nil, ""},
 		"add twice":                   {list(add4, newMember(4, ip(9))), ErrInvalid, "member already"},
 		"used address":                {list(newMember(4, ip(2))), ErrAddressUsed, host(2).String()},
@@ -105,7 +108,11 @@ func TestApplyRules(t *testing.T) {
 		"unreadable schema change":    {list(Entry{Kind: EntrySchema, Change: []byte{99}}), ErrUnknown, "epoch 2"},
 		"unknown kind of entry":       {list(Entry{Kind: 99}), ErrUnknown, "kind 99"},
 		"tokens of a leaver are used": {list(setStateOf(1, normal, leaving), setStateOf(1, leaving, leavingRead), add4, setStateOf(4, waiting, joining, 100, 101)), ErrInvalid, ""},
-	} {
+	}
+}
+
+func TestApplyRules(t *testing.T) {
+	for name, c := range stories() {
 		t.Run(name, func(t *testing.T) {
 			s := founded(t, 3)
 			var err error
