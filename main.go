@@ -258,6 +258,9 @@ func statusCommand() *cli.Command {
 const statusTimeout = 10 * time.Second
 
 func status(c *cli.Context) error {
+	if c.NArg() > 1 {
+		return usage("status takes one HOST, got %q as well", c.Args().Get(1))
+	}
 	host := "127.0.0.1"
 	if c.Args().Present() {
 		host = c.Args().First()
@@ -302,6 +305,9 @@ func demoCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usage("demo takes no arguments, got %q", c.Args().First())
+			}
+			if err := demo.CheckOptions(c.Int("nodes"), c.Bool("batch")); err != nil {
+				return usage("%v", err)
 			}
 			binary, err := os.Executable()
 			if err != nil {

@@ -40,13 +40,21 @@ type demo struct {
 	begun   time.Time
 }
 
+// CheckOptions says what is wrong with the numbers that a person gave.
+func CheckOptions(nodes int, batch bool) error {
+	if nodes < 1 || nodes > maxNodes {
+		return fmt.Errorf("--nodes: want 1 to %d, got %d", maxNodes, nodes)
+	}
+	if batch && nodes < 3 {
+		return errors.New("--batch kills a node and goes on at QUORUM: it needs --nodes 3 or more")
+	}
+	return nil
+}
+
 // Run starts the nodes, loads the data, and opens the shell or plays the story. Whatever it started is stopped when it returns.
 func Run(ctx context.Context, o Options) (err error) {
-	if o.Nodes < 1 || o.Nodes > maxNodes {
-		return fmt.Errorf("--nodes: want 1 to %d, got %d", maxNodes, o.Nodes)
-	}
-	if o.Batch && o.Nodes < 3 {
-		return errors.New("--batch kills a node and goes on at QUORUM: it needs --nodes 3 or more")
+	if err := CheckOptions(o.Nodes, o.Batch); err != nil {
+		return err
 	}
 	if o.Prefix == "" {
 		o.Prefix = "127.0.0"

@@ -74,14 +74,14 @@ func (m *Mutation) Size() int {
 
 func sizeBytes(b []byte) int { return uvarintLen(uint64(len(b))) + len(b) }
 
-// CheckSize gives an ErrTooLarge that says what exceeds MaxMutationBytes or MaxKeyBytes: others would refuse to decode it.
+// CheckSize gives an ErrTooLarge that says what exceeds MaxMutationBytes, MaxKeyBytes or MaxClusteringBytes: others would refuse to decode it.
 func (m *Mutation) CheckSize() error {
 	if len(m.Key) > MaxKeyBytes {
 		return tooLarge("partition key", len(m.Key), MaxKeyBytes)
 	}
 	for i := range m.Rows {
-		if n := len(m.Rows[i].Clustering); n > MaxKeyBytes {
-			return tooLarge("clustering key", n, MaxKeyBytes)
+		if n := len(m.Rows[i].Clustering); n > MaxClusteringBytes {
+			return tooLarge("clustering key", n, MaxClusteringBytes)
 		}
 	}
 	if size := m.Size(); size > MaxMutationBytes {
@@ -145,7 +145,7 @@ func (m *Mutation) readRows(b []byte) (rest []byte, err error) {
 	}
 	for range n {
 		var e Entry
-		if e.Clustering, b, err = takeBytes(b, MaxKeyBytes, "clustering key"); err != nil {
+		if e.Clustering, b, err = takeBytes(b, MaxClusteringBytes, "clustering key"); err != nil {
 			return nil, err
 		}
 		if e.Fragment, b, err = takeBytes(b, MaxMutationBytes, "row"); err != nil {

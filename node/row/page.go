@@ -173,7 +173,7 @@ func (r *PageReader) fail(err error) (Event, error) {
 
 func (r *PageReader) row() (Event, error) {
 	var err error
-	if r.Clustering, r.rest, err = takeBytes(r.rest, MaxKeyBytes, "clustering key"); err != nil {
+	if r.Clustering, r.rest, err = takeBytes(r.rest, MaxClusteringBytes, "clustering key"); err != nil {
 		return r.fail(err)
 	}
 	fragment, rest, err := takeBytes(r.rest, len(r.rest), "row")

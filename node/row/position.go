@@ -66,7 +66,7 @@ func DecodePosition(b []byte) (p Position, rest []byte, err error) {
 		return Position{}, nil, err
 	}
 	if flags&positionClustering != 0 {
-		if p.Clustering, b, err = takeBytes(b, MaxKeyBytes, "clustering key"); err != nil {
+		if p.Clustering, b, err = takeBytes(b, MaxClusteringBytes, "clustering key"); err != nil {
 			return Position{}, nil, err
 		}
 	}

@@ -30,7 +30,7 @@ var (
 	ErrCorrupt = errors.New("row: corrupt bytes")
 	// ErrVersion says that bytes were written by a newer nodedb. It is an ErrCorrupt too: both stop a node.
 	ErrVersion = fmt.Errorf("%w: unknown version", ErrCorrupt)
-	// ErrTooLarge says that a mutation exceeds MaxMutationBytes, or its key MaxKeyBytes.
+	// ErrTooLarge says that a mutation exceeds MaxMutationBytes, or a key MaxKeyBytes or MaxClusteringBytes.
 	ErrTooLarge = errors.New("row: mutation is too large")
 )
 
@@ -38,8 +38,11 @@ var (
 const (
 	// MaxMutationBytes bounds an encoded mutation, key and version included.
 	MaxMutationBytes = 16 << 20
-	// MaxKeyBytes bounds a serialized partition key and an encoded clustering key.
+	// MaxKeyBytes bounds a serialized partition key.
 	MaxKeyBytes = 65535
+	// MaxClusteringBytes bounds an encoded clustering key: CQL allows 65,535 bytes of values, and their order-preserving encoding may take more than twice
+	// as many.
+	MaxClusteringBytes = 4 * MaxKeyBytes
 )
 
 // Kind of a cell. Only append to this list: it is stored.

@@ -22,6 +22,8 @@ const (
 	MaxPage = 8 << 20
 	// MaxReads bounds how many reads one page of a filtered SELECT makes before it ends short.
 	MaxReads = 64
+	// MaxAhead is how far ahead of this node's clock a client's own timestamp may lie.
+	MaxAhead = 24 * time.Hour
 	// MaxMutation bounds one statement's mutation of one partition, in bytes.
 	MaxMutation = plan.MaxBatchSize
 )

@@ -265,6 +265,9 @@ func (w *walk) fetch(spec *storage.ReadSpec) ([]byte, error) {
 // page walks one page. stop is where it ended early; full says that the client's page ends here.
 func (w *walk) page(page []byte) (stop *row.Position, full bool, err error) {
 	w.reader.Reset(page)
+	if w.o.rows == nil && !w.sel.Grouped {
+		w.o.rows = make([]byte, 0, len(page)) // most rows take about what they take in the page
+	}
 	for !full && err == nil {
 		var event row.Event
 		if event, err = w.reader.Next(); err != nil {
@@ -371,11 +374,22 @@ func (w *walk) row() (full bool, err error) {
 		return true, nil
 	}
 	if w.o.count > count {
-		w.last = place{row.Position{Token: w.token, Key: w.key, Clustering: w.reader.Clustering}, true, w.o.emitted}
+		w.noteLast()
 		err = w.sortKey()
 	}
 	return w.o.left == 0, err
 }
+
+// noteLast remembers the place behind the row just given. It writes few pointers: each costs a write barrier while the collector runs.
+func (w *walk) noteLast() {
+	if !w.last.sawRow || w.last.Done || w.last.Token != w.token || !sameBytes(w.last.Key, w.key) {
+		w.last = place{row.Position{Token: w.token, Key: w.key}, true, 0}
+	}
+	w.last.Clustering, w.last.Inclusive, w.last.emitted = w.reader.Clustering, false, w.o.emitted
+}
+
+// sameBytes reports whether two slices are the same memory.
+func sameBytes(a, b []byte) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] }
 
 // sortKey notes what the row just given is sorted by.
 func (w *walk) sortKey() error {

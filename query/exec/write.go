@@ -105,6 +105,10 @@ func (m *mutator) options() error {
 			m.stamp = types.Int64(v)
 		}
 	}
+	if now := m.r.x.cluster.Seconds(); m.stamp > now*1e6+MaxAhead.Microseconds() {
+		return wire.Errorf(wire.CodeInvalid, "Timestamp %d (microseconds) lies more than %s ahead of now, which is second %d: nothing could overwrite or "+
+			"delete what it writes", m.stamp, MaxAhead, now)
+	}
 	if m.stamp == math.MinInt64 {
 		return wire.Errorf(wire.CodeInvalid, "Timestamp %d is out of range: it has to be over it", m.stamp)
 	}
