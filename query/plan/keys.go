@@ -248,9 +248,20 @@ func (w *Where) Slices(env *Env) (out []storage.Slice, empty bool, err error) {
 	if len(w.Clustering) == 0 {
 		return nil, false, nil
 	}
-	prefixes := [][]byte{nil}
-	for i := range w.Clustering {
-		r := &w.Clustering[i]
+	point, rest, err := w.point(env)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(rest) == 0 {
+		end := after
+		if len(w.Clustering) == len(w.Table.Clustering) {
+			end = exactly
+		}
+		return []storage.Slice{{Start: point, End: end(point)}}, false, nil
+	}
+	prefixes := [][]byte{point}
+	for i := range rest {
+		r := &rest[i]
 		if !r.Slice() {
 			if prefixes, err = w.extend(env, r, prefixes); err != nil {
 				return nil, false, err
@@ -287,6 +298,33 @@ func (w *Where) restricted() (n int) {
 
 // exactly is the end of the interval that holds key and nothing else. Storage knows it for what it is.
 func exactly(key []byte) []byte { return append(slices.Clone(key), 0) }
+
+// point encodes the leading columns that are restricted by a plain = each, which is the hot path; rest are the restrictions after them.
+func (w *Where) point(env *Env) (key []byte, rest []Restriction, err error) {
+	rest, sum := w.Clustering, 0
+	for len(rest) > 0 {
+		r := rest[0].Relations[0]
+		if r.Op != cql.Eq || len(r.Columns) != 1 || r.Operand.Whole != nil {
+			break
+		}
+		v, err := value(env, r.Operand.Parts[0], r.Columns[0])
+		if err != nil {
+			return nil, nil, err
+		}
+		if sum += len(v); sum > schema.MaxKey {
+			return nil, nil, invalid("The sum of all clustering columns is too long (%d > %d)", sum, schema.MaxKey)
+		}
+		if key == nil {
+			key = make([]byte, 0, 16*len(rest)+len(v))
+		}
+		col := r.Columns[0]
+		if key, err = col.Type.AppendKey(key, v, col.Desc); err != nil {
+			return nil, nil, invalid("Invalid value for column %s: %v", col.Name, err)
+		}
+		rest = rest[1:]
+	}
+	return key, rest, nil
+}
 
 // extend appends each value that r allows to each prefix; sorted, each once.
 func (w *Where) extend(env *Env, r *Restriction, prefixes [][]byte) ([][]byte, error) {
