@@ -106,7 +106,7 @@ func (l *Log) foundVote(set []string, change func(a *paxos.Acceptor) bool) error
 		return nil
 	}
 	if err := l.o.Store.PutSystemMeta(map[string][]byte{key: v.append(nil)}); err != nil {
-		return l.halt(fmt.Errorf("metadata log: store founding vote: %w", err))
+		return fmt.Errorf("metadata log: store founding vote: %w", err)
 	}
 	return nil
 }

@@ -182,6 +182,33 @@ func TestWithoutACluster(t *testing.T) {
 	})
 }
 
+// A full disk refuses changes and votes with its error, and stops nothing: once there is space, all goes on.
+func TestFullDiskIsWaitedOut(t *testing.T) {
+	simulate(t, 3, 1, simnet.Faults{}, func(w *world) {
+		w.foundAll(3)
+		m := w.machines[1]
+		m.store.fill(true)
+		if _, _, err := m.log.Propose(context.Background(), keyspace("a")); !errors.Is(err, errFull) {
+			t.Errorf("%v", err)
+		}
+		if _, _, err := w.machines[2].log.Propose(context.Background(), keyspace("b")); err != nil {
+			t.Errorf("a minority with full disks is in the way: %v", err)
+		}
+		m.store.fill(false)
+		if _, _, err := m.log.Propose(context.Background(), keyspace("c")); err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-m.died:
+			t.Error("the node stopped")
+		default:
+		}
+		if st := w.agree(); len(st.Catalog.Keyspaces) != 3 { // "a" was decided by the two others
+			t.Errorf("%d keyspaces", len(st.Catalog.Keyspaces))
+		}
+	})
+}
+
 // While the log's goroutine is held up, requests wait up to the bound, and the rest is refused.
 func TestOverloadIsRefused(t *testing.T) {
 	simulate(t, 1, 1, simnet.Faults{}, func(w *world) {

@@ -86,7 +86,7 @@ type Options struct {
 	// OnApply is called in order, from one goroutine, after each applied entry is durable. target is non-zero after a
 	// schema change. After a snapshot was installed it is called once. It must not wait for Propose or WaitFor.
 	OnApply func(s *State, target schema.Target)
-	// Fatal is called once when the log can't go on: an entry this nodedb doesn't know (ErrUnknown), a failed store.
+	// Fatal is called once when the log can't go on: an entry this nodedb doesn't know (ErrUnknown), corrupt bytes.
 	// The process must stop. It is called from the log's goroutine, so it must not wait for Close. May be nil.
 	Fatal func(error)
 }

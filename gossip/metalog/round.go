@@ -3,6 +3,7 @@ package metalog
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"nodedb/coordinator/paxos"
 	"nodedb/node/rpc"
@@ -120,7 +121,7 @@ func (r *metaRound) offer() (ending, bool, error) {
 func (r *metaRound) decided() (ending, bool, error) {
 	epoch, value := r.state.Epoch+1, r.paxos.Value()
 	if err := r.log.own(func() error { return r.log.apply(epoch, value) }); err != nil {
-		return lost, true, err
+		return lost, true, fmt.Errorf("metadata log: entry %d is decided, but this node can't take it: %w", epoch, err)
 	}
 	body := encode(&learn{r.state.Generation, epoch, value})
 	for i := range r.state.Members {

@@ -30,9 +30,14 @@ type memStore struct {
 	left    int // writes until the crash; below 0: none planned
 	keep    bool
 	crashed bool
+	died    func() // told of the crash
+	full    bool   // the disk
 }
 
-var errCrashed = errors.New("the machine is off")
+var (
+	errCrashed = errors.New("the machine is off")
+	errFull    = errors.New("the disk is full")
+)
 
 func newStore() *memStore { return &memStore{m: map[string][]byte{}, left: -1} }
 
@@ -47,6 +52,9 @@ func (s *memStore) PutSystemMeta(pairs map[string][]byte) error {
 	defer s.mu.Unlock()
 	if s.crashed {
 		return errCrashed
+	}
+	if s.full {
+		return errFull
 	}
 	if s.left > 0 {
 		s.left--
@@ -63,6 +71,7 @@ func (s *memStore) PutSystemMeta(pairs map[string][]byte) error {
 	}
 	if crash {
 		s.crashed = true
+		s.died()
 		return errCrashed
 	}
 	return nil
@@ -86,10 +95,16 @@ func (s *memStore) crashIn(writes int, keep bool) {
 	s.left, s.keep = writes, keep
 }
 
-func (s *memStore) restart() {
+func (s *memStore) restart(died func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.crashed, s.left = false, -1
+	s.crashed, s.left, s.died = false, -1, died
+}
+
+func (s *memStore) fill(full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = full
 }
 
 // seeds is how many seeds the randomized tests try; a campaign takes thousands: go test ./gossip/metalog -seeds 5000
@@ -112,7 +127,7 @@ type machine struct {
 	log     *Log
 	stop    context.CancelFunc
 	entered chan error    // what FoundOrJoin gave
-	died    chan struct{} // closed when the log halted
+	died    chan struct{} // closed when the log halted, or the machine crashed
 	mu      sync.Mutex
 	ids     *rand.Rand
 	said    []string // progress
@@ -166,17 +181,18 @@ func (m *machine) identity() rpc.Identity {
 
 // on starts the machine with a --join list (numbers of machines), in the background.
 func (m *machine) on(join ...int) {
-	m.store.restart()
 	m.net = m.w.net.Node(address(m.i), m.identityOff())
 	m.died = make(chan struct{})
 	var once sync.Once
 	died := m.died
+	die := func() { once.Do(func() { close(died) }) }
+	m.store.restart(die)
 	var err error
 	m.log, err = Open(Options{
 		Self: m.host, Name: m.name, Store: m.store, Transport: m.net, MetaPort: testPort, Now: time.Now, NewID: m.newID,
 		Node:    vnodes.Node{ID: m.host, Address: ip(m.i), DC: "dc", Rack: fmt.Sprint("rack", m.i%3), Weight: 4},
 		OnApply: func(s *State, _ schema.Target) { m.mu.Lock(); m.epochs = append(m.epochs, s.Epoch); m.mu.Unlock() },
-		Fatal:   func(error) { once.Do(func() { close(died) }) },
+		Fatal:   func(error) { die() },
 	})
 	if err != nil {
 		m.w.t.Errorf("machine %d: %v", m.i, err)

@@ -91,7 +91,8 @@ type core struct {
 	first     uint64 // the oldest entry kept; 0: none
 }
 
-// vote lets change work on the acceptor of an epoch, and returns once the result is durable. Run by the log's
+// vote lets change work on the acceptor of an epoch, and returns once the result is durable. Where the store fails (a
+// full disk) nothing was promised, whatever reached the disk: the answer is an error. Run by the log's
 // goroutine.
 func (l *Log) vote(epoch uint64, change func(a *paxos.Acceptor) (changed bool)) error {
 	a, err := l.acceptor(epoch)
@@ -103,7 +104,7 @@ func (l *Log) vote(epoch uint64, change func(a *paxos.Acceptor) (changed bool)) 
 		return nil
 	}
 	if err := l.o.Store.PutSystemMeta(map[string][]byte{keyAcceptor(epoch): next.Append(nil)}); err != nil {
-		return l.halt(fmt.Errorf("metadata log: store vote for epoch %d: %w", epoch, err))
+		return fmt.Errorf("metadata log: store vote for epoch %d: %w", epoch, err)
 	}
 	l.core.acceptors[epoch] = &next
 	return nil
@@ -115,7 +116,7 @@ func (l *Log) acceptor(epoch uint64) (*paxos.Acceptor, error) {
 	}
 	raw, err := l.o.Store.GetSystem(keyAcceptor(epoch))
 	if err != nil {
-		return nil, l.halt(fmt.Errorf("metadata log: read vote for epoch %d: %w", epoch, err))
+		return nil, fmt.Errorf("metadata log: read vote for epoch %d: %w", epoch, err)
 	}
 	if raw == nil {
 		return &paxos.Acceptor{}, nil
@@ -160,7 +161,7 @@ func (l *Log) apply(epoch uint64, raw []byte) error {
 		}
 	}
 	if err := l.o.Store.PutSystemMeta(pairs); err != nil {
-		return l.halt(fmt.Errorf("metadata log: store entry %d: %w", epoch, err))
+		return fmt.Errorf("metadata log: store entry %d: %w", epoch, err)
 	}
 	l.core.first = first
 	delete(l.core.acceptors, epoch)
@@ -190,11 +191,11 @@ func (l *Log) install(raw []byte) error {
 			return true
 		})
 		if err != nil {
-			return l.halt(fmt.Errorf("metadata log: read %s: %w", prefix, err))
+			return fmt.Errorf("metadata log: read %s: %w", prefix, err)
 		}
 	}
 	if err := l.o.Store.PutSystemMeta(pairs); err != nil {
-		return l.halt(fmt.Errorf("metadata log: store snapshot of epoch %d: %w", next.Epoch, err))
+		return fmt.Errorf("metadata log: store snapshot of epoch %d: %w", next.Epoch, err)
 	}
 	l.core.first = 0
 	clear(l.core.acceptors) // they are read again where still needed
@@ -219,11 +220,11 @@ func (l *Log) page(from uint64) (*page, error) {
 	}
 	for size := 0; from <= st.Epoch; from++ {
 		raw, err := l.o.Store.GetSystem(keyEntry(from))
-		if err == nil && raw == nil {
-			err = fmt.Errorf("%w: it is missing", ErrCorrupt)
-		}
-		if err != nil {
-			return nil, l.halt(fmt.Errorf("metadata log: read entry %d: %w", from, err))
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("metadata log: read entry %d: %w", from, err)
+		case raw == nil:
+			return nil, l.halt(fmt.Errorf("metadata log: %w: entry %d is missing", ErrCorrupt, from))
 		}
 		if size += len(raw); size > maxPullBytes && len(p.Entries) > 0 {
 			break
