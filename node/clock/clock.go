@@ -1,5 +1,5 @@
-// Package clock is the hybrid logical clock that stamps writes: never behind what it gave before, even after a restart. It imports
-// nothing of nodedb. Start reading at HLC.
+// Package clock is the hybrid logical clock that stamps writes: never behind what it gave before, even after a restart.
+// It imports nothing of nodedb. Start reading at HLC.
 package clock
 
 import (
@@ -21,8 +21,9 @@ const (
 	// lead is how far ahead of itself the clock stores its ceiling: one small synced write every lead/2.
 	lead = 4 * time.Second
 
-	// shortLead is used while the clock runs ahead of the wall clock, as it does after a restart (it starts above the old
-	// ceiling). Without it each quick restart would add a whole lead, and a crash loop would drive the clock past the others' MaxSkew.
+	// shortLead is used while the clock runs ahead of the wall clock, as it does after a restart (it starts above the
+	// old ceiling). Without it each quick restart would add a whole lead, and a crash loop would drive the clock past
+	// the others' MaxSkew.
 	shortLead = 100 * time.Millisecond
 )
 
@@ -32,8 +33,9 @@ const (
 //  1. last only grows, and every timestamp given is a value that one caller alone moved last to.
 //  2. No timestamp is given above stored, the newest ceiling that Persist has confirmed (unless Persist fails; see Err).
 //
-// The ceiling is stored by a goroutine of its own once half of the lead is used up, so that callers meet no fsync; they wait
-// only where they run through the other half first. Rejected: storing inside Now by whoever gets there first (it would put an fsync on a connection's reader).
+// The ceiling is stored by a goroutine of its own once half of the lead is used up, so that callers meet no fsync; they
+// wait only where they run through the other half first. Rejected: storing inside Now by whoever gets there first (it
+// would put an fsync on a connection's reader).
 type HLC struct {
 	wall    func() time.Time
 	persist func(int64) error
@@ -86,7 +88,8 @@ func (c *HLC) Now() int64 {
 		last := c.last.Load()
 		next := max(last+1, min(c.wall().UnixMicro(), limit))
 		if next >= c.extend.Load() && c.raise(next) {
-			// The wall clock may be past the new ceiling again (a store that took longer than the lead): lag behind it, don't wait for ever.
+			// The wall clock may be past the new ceiling again (a store that took longer than the lead): lag behind it,
+			// don't wait for ever.
 			limit = c.stored.Load()
 			continue
 		}
@@ -123,8 +126,9 @@ func (c *HLC) Seconds() int64 {
 	}
 }
 
-// Err is why the newest ceiling could not be stored, or nil. The clock goes on without it and tries again: a node whose disk is
-// full still coordinates writes to others, and a missing ceiling matters only if the wall clock is also set back before the restart.
+// Err is why the newest ceiling could not be stored, or nil. The clock goes on without it and tries again: a node whose
+// disk is full still coordinates writes to others, and a missing ceiling matters only if the wall clock is also set
+// back before the restart.
 func (c *HLC) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +145,8 @@ func (c *HLC) Close() {
 	}
 }
 
-// raise starts storing a higher ceiling unless that is already under way. It waits, and says so, only when next lies above the stored one.
+// raise starts storing a higher ceiling unless that is already under way. It waits, and says so, only when next lies
+// above the stored one.
 func (c *HLC) raise(next int64) (waited bool) {
 	c.mu.Lock()
 	running := c.mu.running

@@ -1,6 +1,6 @@
-// Package fault owns named fault points: places in production code where a test can make an operation fail, stall or crash.
-// They are always compiled in, so that what ships is what was tested, and cost one atomic load and a predictable branch
-// while off. Only tests switch them on. It imports nothing of nodedb. Start reading at Point.
+// Package fault owns named fault points: places in production code where a test can make an operation fail, stall or
+// crash. They are always compiled in, so that what ships is what was tested, and cost one atomic load and a predictable
+// branch while off. Only tests switch them on. It imports nothing of nodedb. Start reading at Point.
 package fault
 
 import (
@@ -64,8 +64,9 @@ func (p *Point) fire() error {
 	return (*act)()
 }
 
-// Enable has act called at each Hit of the named point, from whatever goroutine hits it, until the returned function is called
-// or another Enable replaces it. For tests only. An unknown name is an error: a fault that never fires proves nothing.
+// Enable has act called at each Hit of the named point, from whatever goroutine hits it, until the returned function is
+// called or another Enable replaces it. For tests only. An unknown name is an error: a fault that never fires proves
+// nothing.
 func Enable(name string, act func() error) (disable func(), err error) {
 	registry.Lock()
 	p := registry.points[name]

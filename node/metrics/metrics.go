@@ -1,5 +1,5 @@
-// Package metrics owns the counters of one node and their /metrics page, a thin layer over Prometheus's client. It imports nothing of
-// nodedb. Start reading at Registry.
+// Package metrics owns the counters of one node and their /metrics page, a thin layer over Prometheus's client. It
+// imports nothing of nodedb. Start reading at Registry.
 package metrics
 
 import (
@@ -11,7 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// The kinds of metric. Keep the value a constructor gives in a field: looking a labelled one up by its labels costs a map access.
+// The kinds of metric. Keep the value a constructor gives in a field: looking a labelled one up by its labels costs a
+// map access.
 type (
 	// Counter only grows.
 	Counter = prometheus.Counter
@@ -33,9 +34,10 @@ var LatencyBuckets = prometheus.ExponentialBuckets(50e-6, 2, 20)
 // SizeBuckets are upper bounds in bytes, from 64 B to 64 MiB, each four times the one before.
 var SizeBuckets = prometheus.ExponentialBuckets(64, 4, 11)
 
-// Registry holds the metrics of one node; several nodes in one process have one each. Names are snake_case with the unit last
-// (nodedb_storage_sync_seconds, nodedb_hints_bytes_total). Asking twice for one name gives the same metric; a name reused for
-// another kind or other labels panics. A nil *Registry gives metrics that work and are shown nowhere. Safe for concurrent use.
+// Registry holds the metrics of one node; several nodes in one process have one each. Names are snake_case with the
+// unit last (nodedb_storage_sync_seconds, nodedb_hints_bytes_total). Asking twice for one name gives the same metric; a
+// name reused for another kind or other labels panics. A nil *Registry gives metrics that work and are shown nowhere.
+// Safe for concurrent use.
 type Registry struct{ reg *prometheus.Registry }
 
 // NewRegistry gives a registry that already has Go's runtime and the process's own figures.
@@ -73,7 +75,8 @@ func (r *Registry) CounterVec(name, help string, labels ...string) *CounterVec {
 	return register(r, prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels))
 }
 
-// CounterFunc shows a counter that is kept elsewhere; f is called at each scrape. The newest f of a name is not taken if there is one.
+// CounterFunc shows a counter that is kept elsewhere; f is called at each scrape. The newest f of a name is not taken
+// if there is one.
 func (r *Registry) CounterFunc(name, help string, f func() float64) {
 	register[prometheus.CounterFunc](r, prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, f))
 }
@@ -88,7 +91,8 @@ func (r *Registry) GaugeVec(name, help string, labels ...string) *GaugeVec {
 	return register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels))
 }
 
-// GaugeFunc shows a value that is kept elsewhere; f is called at each scrape. The newest f of a name is not taken if there is one.
+// GaugeFunc shows a value that is kept elsewhere; f is called at each scrape. The newest f of a name is not taken if
+// there is one.
 func (r *Registry) GaugeFunc(name, help string, f func() float64) {
 	register[prometheus.GaugeFunc](r, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 }

@@ -16,7 +16,8 @@ import (
 var beforeCommit = fault.New("storage/before-commit")
 
 const (
-	// maxInFlight bounds the writes that are visible and wait for their sync. Apply waits when there are so many: back-pressure.
+	// maxInFlight bounds the writes that are visible and wait for their sync. Apply waits when there are so many:
+	// back-pressure.
 	maxInFlight = 1024
 	// maxApplyBytes bounds one call of Apply: a batch beyond half a memtable is a flush of its own.
 	maxApplyBytes = memTableBytes / 2
@@ -50,12 +51,12 @@ func (w *write) release() {
 	}
 }
 
-// Apply writes mutations blindly as one atomic batch and calls done once, when they are visible and as durable as the mode promises. It
-// may call done before it returns or from another goroutine; done must not block, nor call Apply or Close. It copies what it keeps.
+// Apply writes mutations blindly as one atomic batch and calls done once, when they are visible and as durable as the
+// mode promises. It may call done before it returns or from another goroutine; done must not block, nor call Apply or
+// Close. It copies what it keeps.
 //
-// Errors: ErrClosed, ErrFailStop, ErrCorrupt, ErrDiskFull, ErrDropped, ErrTooLarge. In all of them but ErrFailStop and ErrCorrupt nothing was
-// written.
-// Apply waits while maxInFlight writes wait for their sync.
+// Errors: ErrClosed, ErrFailStop, ErrCorrupt, ErrDiskFull, ErrDropped, ErrTooLarge. In all of them but ErrFailStop and
+// ErrCorrupt nothing was written. Apply waits while maxInFlight writes wait for their sync.
 func (e *Engine) Apply(ms []row.Mutation, done func(error)) {
 	if err := e.enter(); err != nil {
 		done(err)
@@ -200,7 +201,8 @@ func (e *Engine) afterVisible(w *write) {
 	}
 }
 
-// admitAgain repeats the check of the tables once the stripes are held: from here on a drop waits for this write and deletes it too.
+// admitAgain repeats the check of the tables once the stripes are held: from here on a drop waits for this write and
+// deletes it too.
 func (e *Engine) admitAgain(w *write, ms []row.Mutation) error {
 	now := e.tables.Load()
 	if now == w.tables {

@@ -97,20 +97,60 @@ func BenchmarkScan(b *testing.B) {
 	})
 }
 
+// fillWide writes one partition of 100,000 rows.
+func fillWide(b *testing.B, l *limitBench) {
+	for i := range 100 {
+		m := row.Mutation{Storage: limitTable, Token: 1, Key: []byte("k")}
+		for j := range 1000 {
+			m.Rows = append(m.Rows, row.Entry{Clustering: wideRow(i*1000 + j), Fragment: limitFragment(int64(i*1000 + j))})
+		}
+		apply(b, l.e, m)
+	}
+	check(b, l.e.db.Compact(context.Background(), []byte{0}, []byte{0xFF}, false))
+}
+
+func wideRow(n int) []byte { return fmt.Appendf(nil, "c%07d", n) }
+
+// BenchmarkReadDeep reads one row in the middle of a wide partition, in a table without headers, and in one that has
+// some elsewhere and here.
+func BenchmarkReadDeep(b *testing.B) {
+	for _, headers := range []string{"none", "elsewhere", "here"} {
+		b.Run("headers="+headers, func(b *testing.B) {
+			l, err := openLimits(disk.Real(), b.TempDir(), SyncPeriodic, false)
+			check(b, err)
+			h := row.EmptyHeader
+			h.Deletion = -1
+			switch headers {
+			case "elsewhere":
+				apply(b, l.e, row.Mutation{Storage: limitTable, Token: 2, Key: []byte("other"), Header: h.Append(nil)})
+			case "here":
+				apply(b, l.e, row.Mutation{Storage: limitTable, Token: 1, Key: []byte("k"), Header: h.Append(nil)})
+			}
+			fillWide(b, l)
+			buf := make([]byte, 0, 4096)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				n := i * 7919 % 100_000
+				spec := ReadSpec{Storage: limitTable, Token: 1, Key: []byte("k"), Now: 1, Slices: []Slice{{Start: wideRow(n), End: wideRow(n + 1)}}}
+				page, err := l.e.Read(context.Background(), &spec, buf)
+				if err != nil || len(page) < limitValue {
+					b.Fatalf("%q, %v", page, err)
+				}
+			}
+			b.StopTimer()
+			check(b, l.e.Close())
+		})
+	}
+}
+
 // BenchmarkScanWide scans one partition of 100,000 rows; nanoseconds a row.
 func BenchmarkScanWide(b *testing.B) {
 	for _, reverse := range []bool{false, true} {
 		b.Run(fmt.Sprint("reverse=", reverse), func(b *testing.B) {
 			l, err := openLimits(disk.Real(), b.TempDir(), SyncPeriodic, false)
 			check(b, err)
-			for i := range 100 {
-				m := row.Mutation{Storage: limitTable, Token: 1, Key: []byte("k")}
-				for j := range 1000 {
-					m.Rows = append(m.Rows, row.Entry{Clustering: fmt.Appendf(nil, "c%07d", i*1000+j), Fragment: limitFragment(int64(i*1000 + j))})
-				}
-				apply(b, l.e, m)
-			}
-			check(b, l.e.db.Compact(context.Background(), []byte{0}, []byte{0xFF}, false))
+			fillWide(b, l)
 			buf := make([]byte, 0, 2*defaultByteLimit)
 			b.ReportAllocs()
 			b.ResetTimer()

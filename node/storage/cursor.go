@@ -4,10 +4,11 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// cursor walks over entries in key order, within bounds given when it was made. Rows and headers come merged. Both kinds of table have one, so
-// that there is one code path that reads (read.go).
+// cursor walks over entries in key order, within bounds given when it was made. Rows and headers come merged. Both
+// kinds of table have one, so that there is one code path that reads (read.go).
 type cursor interface {
-	// seekPrefixGE goes to the first entry at or after key, of key's partition only; from then on only next and another seekPrefixGE make sense.
+	// seekPrefixGE goes to the first entry at or after key, of key's partition only; from then on only next and another
+	// seekPrefixGE make sense.
 	seekPrefixGE(key []byte) bool
 	seekGE(key []byte) bool
 	seekLT(key []byte) bool

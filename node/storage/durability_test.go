@@ -26,7 +26,8 @@ import (
 	"nodedb/node/row"
 )
 
-// TestCrashesLoseNothingAcknowledged takes crash clones while writers write, and looks for every write that was acknowledged before.
+// TestCrashesLoseNothingAcknowledged takes crash clones while writers write, and looks for every write that was
+// acknowledged before.
 func TestCrashesLoseNothingAcknowledged(t *testing.T) {
 	const writers, each, crashes = 4, 60, 12
 	fs := disk.Crashable()
@@ -141,7 +142,8 @@ func TestPeriodicSync(t *testing.T) {
 	})
 }
 
-// TestFailedSyncStops fails one sync of each kind: no acknowledgement afterwards, Fatal once with the file's name, nothing hangs.
+// TestFailedSyncStops fails one sync of each kind: no acknowledgement afterwards, Fatal once with the file's name,
+// nothing hangs.
 func TestFailedSyncStops(t *testing.T) {
 	for _, point := range []string{"storage/wal-sync", "storage/wal-write", "storage/file-sync"} {
 		t.Run(point, func(t *testing.T) {
@@ -252,7 +254,8 @@ func TestNoSpaceInTheLogWaits(t *testing.T) {
 	})
 }
 
-// TestCorruptionStopsOrIsHarmless flips bytes all over an sstable: each read gives the right rows, or an error and Fatal with the file's name.
+// TestCorruptionStopsOrIsHarmless flips bytes all over an sstable: each read gives the right rows, or an error and
+// Fatal with the file's name.
 func TestCorruptionStopsOrIsHarmless(t *testing.T) {
 	dir := t.TempDir()
 	e := openTest(t, nil, func(o *Options) { o.Dir = dir })
@@ -358,8 +361,8 @@ func TestNewDirectoriesSurvive(t *testing.T) {
 	}
 }
 
-// TestFlippedLogStops flips bytes all over the log a crash left, and cuts records out of it: each time the start is refused or every row is there. Only
-// behind the last witness can nobody know.
+// TestFlippedLogStops flips bytes all over the log a crash left, and cuts records out of it: each time the start is
+// refused or every row is there. Only behind the last witness can nobody know.
 func TestFlippedLogStops(t *testing.T) {
 	fs := disk.Crashable()
 	e := openTest(t, fs)
@@ -377,7 +380,7 @@ func TestFlippedLogStops(t *testing.T) {
 	names, err := fs.List("data")
 	check(t, err)
 	name := ""
-	for _, n := range names { // the store's second log: the first one is empty
+	for _, n := range names {
 		if _, ok := logNumber(n); ok {
 			name = max(name, n)
 		}

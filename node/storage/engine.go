@@ -1,5 +1,5 @@
-// Package storage keeps one node's rows: the only importer of Pebble's engine, and of btree for memory tables. It may import
-// vnodes, node/row, node/disk, node/metrics, node/fault. Start reading at Engine.
+// Package storage keeps one node's rows: the only importer of Pebble's engine, and of btree for memory tables. It may
+// import vnodes, node/row, node/disk, node/metrics, node/fault. Start reading at Engine.
 package storage
 
 import (
@@ -51,7 +51,8 @@ type Options struct {
 	SyncPeriod time.Duration // default 10 s, as Cassandra's commitlog_sync_period
 	CacheBytes int64         // block cache; 0: sized from the machine's memory, at most an eighth of it
 	Logger     *slog.Logger
-	// Fatal is called once, from any goroutine, when the engine can't go on (corruption, failed fsync): the process must stop. It names the file.
+	// Fatal is called once, from any goroutine, when the engine can't go on (corruption, failed fsync): the process
+	// must stop. It names the file.
 	Fatal func(error)
 
 	Metrics *metrics.Registry // nil: metrics are shown nowhere
@@ -69,11 +70,12 @@ type Options struct {
 //     visible; plain writers hold it shared until theirs is.
 //  4. After the first failed sync or vital write nothing reaches the disk any more and nothing is acknowledged (guardfs.go).
 //
-// A write takes this way: admit (tables, limits, space) -> one Pebble batch -> stripes shared -> ApplyNoSyncWait, visible -> stripes free -> the
-// sync queue, bounded by maxInFlight -> the one sync waiter, in commit order -> done.
+// A write takes this way: admit (tables, limits, space) -> one Pebble batch -> stripes shared -> ApplyNoSyncWait,
+// visible -> stripes free -> the sync queue, bounded by maxInFlight -> the one sync waiter, in commit order -> done.
 //
-// Rejected: a goroutine per write that waits for its sync (2 to 3 times the CPU), batching by timer (the group commit of Pebble's log
-// writer batches by itself while a sync is under way), and Sets after a read (a read before each write).
+// Rejected: a goroutine per write that waits for its sync (2 to 3 times the CPU), batching by timer (the group commit
+// of Pebble's log writer batches by itself while a sync is under way), and Sets after a read (a read before each
+// write).
 type Engine struct {
 	db     *pebble.DB
 	dir    string
@@ -152,8 +154,7 @@ func (e *Engine) open(o *Options) (err error) {
 			err = errors.Join(err, e.lock.Close())
 		}
 	}()
-	created, err := checkFormat(fs, o.Dir)
-	if err != nil {
+	if err = checkFormat(fs, o.Dir); err != nil {
 		return err
 	}
 	if err = checkLogTail(fs, o.Dir); err != nil {
@@ -167,11 +168,7 @@ func (e *Engine) open(o *Options) (err error) {
 		}
 		return e.openError(err)
 	}
-	if created {
-		// Pebble begins a new store's first log before it raises its format, so that log can't tell corruption from a torn tail: begin another.
-		err = e.db.Flush()
-	}
-	if err = errors.Join(err, e.loadHeaderFlags()); err != nil {
+	if err = e.loadHeaderFlags(); err != nil {
 		return errors.Join(err, e.db.Close())
 	}
 	return nil
@@ -227,8 +224,8 @@ func (e *Engine) Close() error {
 // closeFlush bounds the flush at the end.
 const closeFlush = 5 * time.Second
 
-// flushAtClose leaves little of the log to replay at the next start, and sstables, whose checksums cover all of their bytes, rather than a
-// log. It is a courtesy: what it does not get done lies in the log, synced.
+// flushAtClose leaves little of the log to replay at the next start, and sstables, whose checksums cover all of their
+// bytes, rather than a log. It is a courtesy: what it does not get done lies in the log, synced.
 func (e *Engine) flushAtClose() error {
 	if e.space.full.Load() {
 		return nil

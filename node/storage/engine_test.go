@@ -150,7 +150,8 @@ func TestDroppedTablesLoseTheirData(t *testing.T) {
 	})
 }
 
-// TestDropWaitsForWriters drops and writes at once: nothing may be left of a table whose last write was admitted before.
+// TestDropWaitsForWriters drops and writes at once: nothing may be left of a table whose last write was admitted
+// before.
 func TestDropWaitsForWriters(t *testing.T) {
 	e := openTest(t, disk.Crashable())
 	defer func() { check(t, e.Close()) }()

@@ -29,11 +29,13 @@ const (
 	noSpaceTries = 600
 )
 
-// guardFS stands between Pebble and the disk. The first failed sync, or failed write of a file Pebble can't do without, freezes it: the engine
-// fails, and from then on nothing reaches the disk any more. Pebble itself is told that all went well, because on v2.1.7 it
-// panics or deadlocks on WAL errors; the engine refuses everything, and acknowledges nothing, from before Pebble is told.
+// guardFS stands between Pebble and the disk. The first failed sync, or failed write of a file Pebble can't do without,
+// freezes it: the engine fails, and from then on nothing reaches the disk any more. Pebble itself is told that all went
+// well, because on v2.1.7 it panics or deadlocks on WAL errors; the engine refuses everything, and acknowledges
+// nothing, from before Pebble is told.
 //
-// Running out of space is different: Pebble retries flushes and compactions by itself, and WAL and manifest writes wait here.
+// Running out of space is different: Pebble retries flushes and compactions by itself, and WAL and manifest writes wait
+// here.
 type guardFS struct {
 	vfs.FS
 	e *Engine

@@ -18,8 +18,8 @@ var collapseRead = fault.New("storage/collapse-read")
 const (
 	// hotWrites bounds a key's chain of merge operands: after so many writes its content is put as one value.
 	hotWrites = 16
-	// hotSlots is the number of keys that are counted at once, 8 bytes each. A key is missed only while its slot sees more writes of others than
-	// of it, so what is missed has few operands between two flushes.
+	// hotSlots is the number of keys that are counted at once, 8 bytes each. A key is missed only while its slot sees
+	// more writes of others than of it, so what is missed has few operands between two flushes.
 	hotSlots = 1 << 14
 	// stripeCount is the number of locks that keys share.
 	stripeCount = 256
@@ -38,8 +38,9 @@ type hotKey struct {
 	key  []byte
 }
 
-// count counts one write and reports whether it is the key's hotWrites-th. Slots are shared by majority vote (Boyer and Moore): a write of another key
-// takes one away, and the slot changes hands at zero. Lost updates between two goroutines only delay a collapse.
+// count counts one write and reports whether it is the key's hotWrites-th. Slots are shared by majority vote (Boyer and
+// Moore): a write of another key takes one away, and the slot changes hands at zero. Lost updates between two
+// goroutines only delay a collapse.
 func (h *hotKeys) count(hash uint64) bool {
 	slot := &h.slots[(hash>>8)%hotSlots]
 	v, tag := slot.Load(), hash&^slotCount
@@ -63,7 +64,8 @@ type stripeSet [stripeCount / 64]uint64
 
 func (s *stripeSet) add(hash uint64) { s[hash%stripeCount/64] |= 1 << (hash % 64) }
 
-// lockShared takes the stripes in ascending order: two batches and two collapses could wait for each other in a circle otherwise.
+// lockShared takes the stripes in ascending order: two batches and two collapses could wait for each other in a circle
+// otherwise.
 func (h *hotKeys) lockShared(s *stripeSet) {
 	for i, word := range s {
 		for ; word != 0; word &= word - 1 {
@@ -92,8 +94,8 @@ func (h *hotKeys) lockAll() (unlock func()) {
 	}
 }
 
-// collapse puts the merge of what lies under a key as one value. The content stays what it was, so a crash that loses it loses nothing, and
-// nobody waits for its sync.
+// collapse puts the merge of what lies under a key as one value. The content stays what it was, so a crash that loses
+// it loses nothing, and nobody waits for its sync.
 func (e *Engine) collapse(k *hotKey) {
 	stripe := &e.hot.stripes[k.hash%stripeCount]
 	stripe.Lock()

@@ -79,7 +79,8 @@ func TestHotRowLosesNothing(t *testing.T) {
 	}
 }
 
-// TestHotRowChainIsBounded looks at what lies in the memtable: a read of a row written a thousand times merges few operands.
+// TestHotRowChainIsBounded looks at what lies in the memtable: a read of a row written a thousand times merges few
+// operands.
 func TestHotRowChainIsBounded(t *testing.T) {
 	e := openTest(t, disk.Crashable())
 	defer func() { check(t, e.Close()) }()
@@ -94,7 +95,8 @@ func TestHotRowChainIsBounded(t *testing.T) {
 	}
 }
 
-// TestDeletedRangeStaysDeletedUnderCollapses: a collapse that read before a DeleteRange must not put its value after it.
+// TestDeletedRangeStaysDeletedUnderCollapses: a collapse that read before a DeleteRange must not put its value after
+// it.
 func TestDeletedRangeStaysDeletedUnderCollapses(t *testing.T) {
 	e := openTest(t, disk.Crashable())
 	defer func() { check(t, e.Close()) }()

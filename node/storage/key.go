@@ -11,7 +11,8 @@ import (
 	"nodedb/vnodes"
 )
 
-// The bytes of a key. Comparing keys as bytes orders them by table, token, partition key, then header before rows, then clustering key:
+// The bytes of a key. Comparing keys as bytes orders them by table, token, partition key, then header before rows, then
+// clustering key:
 //
 //	| storage u32 BE | token u64 BE, sign bit flipped | partition key, escaped | 0x00 0x01 | marker u8 | clustering |
 //	'------------------------------- prefix: one partition --------------------'
@@ -86,8 +87,9 @@ func splitKey(k []byte) int {
 	return fixedBytes + i + len(terminator)
 }
 
-// parseKey reads token and partition key back from a key of a table; the partition key is appended to dst. n is where the prefix ends, as splitKey says
-// too; 0: the bytes are no such key. One pass: keys are short, and often full of zeros.
+// parseKey reads token and partition key back from a key of a table; the partition key is appended to dst. n is where
+// the prefix ends, as splitKey says too; 0: the bytes are no such key. One pass: keys are short, and often full of
+// zeros.
 func parseKey(dst, k []byte) (token vnodes.Token, key []byte, n int) {
 	if len(k) < fixedBytes+len(terminator) {
 		return 0, dst, 0
@@ -123,7 +125,8 @@ func tableSpan(id row.StorageID) (lower, upper []byte) {
 	return binary.BigEndian.AppendUint32(nil, uint32(id)), binary.BigEndian.AppendUint32(nil, uint32(id)+1)
 }
 
-// appendRangeBounds appends the bounds of the tokens (Start, End] of a range that does not wrap. No partition has MinToken.
+// appendRangeBounds appends the bounds of the tokens (Start, End] of a range that does not wrap. No partition has
+// MinToken.
 func appendRangeBounds(lower, upper []byte, id row.StorageID, r vnodes.Range) (l, u []byte) {
 	lower = appendToken(lower, id, r.Start+1)
 	if r.End == vnodes.MaxToken {
@@ -150,8 +153,9 @@ func unwrap(r vnodes.Range) []vnodes.Range {
 // comparerName is permanent: a store remembers it and refuses another.
 const comparerName = "nodedb.v1.comparer"
 
-// comparer orders keys as bytes. What it adds to Pebble's default is Split, which makes bloom filters work per partition, and so
-// ImmediateSuccessor: appending a byte to a prefix would stay inside the partition, so the terminator is raised instead.
+// comparer orders keys as bytes. What it adds to Pebble's default is Split, which makes bloom filters work per
+// partition, and so ImmediateSuccessor: appending a byte to a prefix would stay inside the partition, so the terminator
+// is raised instead.
 var comparer = &pebble.Comparer{
 	Name:                 comparerName,
 	Compare:              bytes.Compare,

@@ -17,7 +17,8 @@ import (
 	"nodedb/vnodes"
 )
 
-// Limit is what one operation costs by raw Pebble and through the engine, with the same bytes, the same options and the same sync.
+// Limit is what one operation costs by raw Pebble and through the engine, with the same bytes, the same options and the
+// same sync.
 type Limit struct {
 	Name   string // what is done, and how many wait at once
 	Raw    Cost   // Pebble alone
@@ -177,8 +178,8 @@ func (l *limitBench) fill() error {
 	return l.e.db.Compact(context.Background(), lower, upper, false)
 }
 
-// MeasureLimits measures, in an empty directory, what Pebble alone and the engine reach on this machine, each for about d: synced writes with 1, 16,
-// 64 and 256 waiting, periodically synced writes, point reads, a scan.
+// MeasureLimits measures, in an empty directory, what Pebble alone and the engine reach on this machine, each for about
+// d: synced writes with 1, 16, 64 and 256 waiting, periodically synced writes, point reads, a scan.
 func MeasureLimits(ctx context.Context, fs disk.FS, dir string, d time.Duration) ([]Limit, error) {
 	return measureLimits(ctx, fs, dir, d, limitRows)
 }
@@ -243,7 +244,8 @@ func measureWrites(ctx context.Context, fs disk.FS, dir string, mode SyncMode, w
 	return l, errors.Join(err, raw.e.Close(), engine.e.Close())
 }
 
-// writeUntil keeps so many writes waiting. Raw Pebble's Commit blocks: it needs a goroutine each; the engine is driven by one.
+// writeUntil keeps so many writes waiting. Raw Pebble's Commit blocks: it needs a goroutine each; the engine is driven
+// by one.
 func (l *limitBench) writeUntil(ctx context.Context, deadline time.Time, waiting int) (int64, error) {
 	slots, failed := make(chan struct{}, waiting), atomic.Pointer[error]{}
 	before := l.next.Load()

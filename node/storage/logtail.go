@@ -14,15 +14,17 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A log that ends in bytes that are no record was torn by the crash, or corrupted where it had been synced: then what was acknowledged behind
-// would be lost in silence. Pebble v2.1.7 decides by synced offsets in later chunks, but counts only the last, partial block of each write
-// into them (LogWriter.flushLoop), so that under load they lag far behind, and looks only in later blocks. So the log gets witnesses of our own: after a
-// sync, an entry (Pebble's LogData, which it skips) that says up to where the file has been synced:
+// A log that ends in bytes that are no record was torn by the crash, or corrupted where it had been synced: then what
+// was acknowledged behind would be lost in silence. Pebble v2.1.7 decides by synced offsets in later chunks, but counts
+// only the last, partial block of each write into them (LogWriter.flushLoop), so that under load they lag far behind,
+// and looks only in later blocks. So the log gets witnesses of our own: after a sync, an entry (Pebble's LogData, which
+// it skips) that says up to where the file has been synced:
 //
 //	| magic 8 bytes | log number u64 | synced bytes u64 | crc32c of the 24 bytes before, u32 |        (little-endian)
 //
-// Before Pebble opens a store, checkLogTail looks where the newest log's records end. A witness anywhere behind, of the same log, that vouches for
-// bytes beyond that place is proof of corruption. What stays unknowable is the last group commit: nothing behind it tells that it was synced.
+// Before Pebble opens a store, checkLogTail looks where the newest log's records end. A witness anywhere behind, of the
+// same log, that vouches for bytes beyond that place is proof of corruption. What stays unknowable is the last group
+// commit: nothing behind it tells that it was synced.
 const (
 	witnessMagic = "nodedbW1"
 	witnessBytes = len(witnessMagic) + 8 + 8 + 4
@@ -66,8 +68,9 @@ func furthestWitness(b []byte, number uint64) (synced int64) {
 	}
 }
 
-// witnessSync writes a witness if the log has been synced further since the last one. It is not synced itself. Called by the sync waiter and by others
-// that waited for a sync; one witness a sync is enough, so a lost race only costs one more.
+// witnessSync writes a witness if the log has been synced further since the last one. It is not synced itself. Called
+// by the sync waiter and by others that waited for a sync; one witness a sync is enough, so a lost race only costs one
+// more.
 func (e *Engine) witnessSync() {
 	state := e.log.Load()
 	if state == nil || e.failed.Load() != nil {
@@ -93,7 +96,8 @@ func logNumber(name string) (number uint64, ok bool) {
 	return number, err == nil
 }
 
-// checkLogTail gives ErrCorrupt where the newest log of a store ends before bytes that were synced. Older logs were closed; Pebble is strict with them.
+// checkLogTail gives ErrCorrupt where the newest log of a store ends before bytes that were synced. Older logs were
+// closed; Pebble is strict with them.
 func checkLogTail(fs vfs.FS, dir string) error {
 	names, err := fs.List(dir)
 	if err != nil {
@@ -115,8 +119,8 @@ func checkLogTail(fs vfs.FS, dir string) error {
 	}
 	end := recordsEnd(b, uint32(newest))
 	if synced := furthestWitness(b[end:], newest); synced > int64(end) {
-		return fmt.Errorf("%w: %s: no valid record at byte %d, yet %d bytes were synced; acknowledged writes are lost here: replace this node, or restore its directory",
-			ErrCorrupt, path, end, synced)
+		return fmt.Errorf("%w: %s: no valid record at byte %d, yet %d bytes were synced: acknowledged writes are lost here; "+
+			"replace this node, or restore its directory", ErrCorrupt, path, end, synced)
 	}
 	return nil
 }
@@ -140,7 +144,8 @@ func readWhole(fs vfs.FS, path string) ([]byte, error) {
 	return b[:n], err
 }
 
-// recordsEnd gives the offset of the first bytes that are no chunk of the log, as Pebble's reader finds it; the length of b if there are none.
+// recordsEnd gives the offset of the first bytes that are no chunk of the log, as Pebble's reader finds it; the length
+// of b if there are none.
 func recordsEnd(b []byte, number uint32) int {
 	at := 0
 	for at < len(b) {

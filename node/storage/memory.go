@@ -15,13 +15,14 @@ const (
 	itemOverhead = 64
 )
 
-// memItem is one row or header. Its bytes are never changed: a write puts a new item in its place, so that readers keep what they hold.
+// memItem is one row or header. Its bytes are never changed: a write puts a new item in its place, so that readers keep
+// what they hold.
 type memItem struct{ key, value []byte }
 
 func lessItem(a, b memItem) bool { return bytes.Compare(a.key, b.key) < 0 }
 
-// memTable keeps a table's rows and headers under the same keys as the disk does. Readers of one partition hold mu shared for a page; readers of a
-// token range take a copy-on-write clone and hold nothing.
+// memTable keeps a table's rows and headers under the same keys as the disk does. Readers of one partition hold mu
+// shared for a page; readers of a token range take a copy-on-write clone and hold nothing.
 type memTable struct {
 	mu   sync.RWMutex
 	tree *btree.BTreeG[memItem]
@@ -70,7 +71,8 @@ func (t *memTable) apply(ms []row.Mutation, id row.StorageID) {
 	}
 }
 
-// merge is called with mu held. Fragments are valid (admitted by their decoder), and so is what is stored, so merging them can't fail.
+// merge is called with mu held. Fragments are valid (admitted by their decoder), and so is what is stored, so merging
+// them can't fail.
 func (t *memTable) merge(key []byte, header bool, fragment []byte) {
 	var value []byte
 	var err error

@@ -13,8 +13,9 @@ import (
 // mergerName is permanent: a store remembers it and refuses another.
 const mergerName = "nodedb.v1.merger"
 
-// merger merges the fragments of a key by its marker. row's merges are commutative, so the order operands come in does not matter. It is not a
-// DeletableValueMerger on purpose: deleting from there uncovers older operands (Pebble issue 6168).
+// merger merges the fragments of a key by its marker. row's merges are commutative, so the order operands come in does
+// not matter. It is not a DeletableValueMerger on purpose: deleting from there uncovers older operands (Pebble issue
+// 6168).
 var merger = &pebble.Merger{Name: mergerName, Merge: func(key, value []byte) (pebble.ValueMerger, error) {
 	m := valueMergers.Get().(*valueMerger)
 	switch n := splitKey(key); {

@@ -33,8 +33,8 @@ const (
 	maxCacheBytes = 256 << 20 // unless asked for more
 	minCacheBytes = 8 << 20
 
-	// formatMajorVersion is pinned: raising it is a decision, made with a new formatVersion. V6 has checksummed footers, and WAL chunks that
-	// tell a torn tail from corruption.
+	// formatMajorVersion is pinned: raising it is a decision, made with a new formatVersion. V6 has checksummed
+	// footers, and WAL chunks that tell a torn tail from corruption.
 	formatMajorVersion = pebble.FormatTableFormatV6
 )
 
@@ -57,7 +57,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// defaultCacheBytes is an eighth of the memory, within limits: idle nodes stay small, since the cache fills only as it is used.
+// defaultCacheBytes is an eighth of the memory, within limits: idle nodes stay small, since the cache fills only as it
+// is used.
 func defaultCacheBytes(memory int64) int64 {
 	return max(minCacheBytes, min(memory/8, maxCacheBytes))
 }
@@ -192,20 +193,20 @@ func syncDir(fs vfs.FS, dir string) error {
 }
 
 // checkFormat refuses a directory of a newer format and marks a new one with ours.
-func checkFormat(fs vfs.FS, dir string) (created bool, err error) {
+func checkFormat(fs vfs.FS, dir string) error {
 	path := fs.PathJoin(dir, formatFile)
 	f, err := fs.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return true, writeFormat(fs, dir, path)
+		return writeFormat(fs, dir, path)
 	}
 	if err != nil {
-		return false, fmt.Errorf("storage: %w", err)
+		return fmt.Errorf("storage: %w", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, 64))
 	if err := errors.Join(err, f.Close()); err != nil {
-		return false, fmt.Errorf("storage: read %s: %w", path, err)
+		return fmt.Errorf("storage: read %s: %w", path, err)
 	}
-	return false, checkVersion(path, text)
+	return checkVersion(path, text)
 }
 
 // checkVersion reads the text of the format file.

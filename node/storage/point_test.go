@@ -33,7 +33,8 @@ func TestPointsAreSought(t *testing.T) {
 	}
 }
 
-// TestAPointReadDoesNotWalkAHotRowsVersions: the versions of a hot row that lie in memory are stepped over only by whoever goes on behind it.
+// TestAPointReadDoesNotWalkAHotRowsVersions: the versions of a hot row that lie in memory are stepped over only by
+// whoever goes on behind it.
 func TestAPointReadDoesNotWalkAHotRowsVersions(t *testing.T) {
 	e := openTest(t, disk.Crashable())
 	for i := range int64(1000) {

@@ -25,14 +25,15 @@ const (
 // Slice is a half-open interval [Start, End) of encoded clustering keys; a nil End is unbounded.
 type Slice struct{ Start, End []byte }
 
-// point reports whether the slice holds one clustering key only, Start. Behind its row nothing has to be looked at: a step from a hot row to whatever comes
-// next walks over every version of it that lies in memory.
+// point reports whether the slice holds one clustering key only, Start. Behind its row nothing has to be looked at: a
+// step from a hot row to whatever comes next walks over every version of it that lies in memory.
 func (s *Slice) point() bool {
 	n := len(s.Start)
 	return len(s.End) == n+1 && s.End[n] == 0 && bytes.Equal(s.Start, s.End[:n])
 }
 
-// ReadSpec says what to read: one partition (Key set), or the partitions of a token range (Key nil), in token and key order.
+// ReadSpec says what to read: one partition (Key set), or the partitions of a token range (Key nil), in token and key
+// order.
 type ReadSpec struct {
 	Storage row.StorageID
 	Token   vnodes.Token // of Key
@@ -44,18 +45,19 @@ type ReadSpec struct {
 	After   *row.Position
 
 	Now           int64 // unix seconds: which cells are live, for the limits
-	RowLimit      int   // stop after so many live rows; 0: no limit. A partition with a live static and no live rows counts as one
+	RowLimit      int   // stop after so many live rows; 0: none. A partition with a live static and no live rows counts as one
 	PartitionRows int   // PER PARTITION LIMIT; 0: no limit
 	ByteLimit     int   // stop at a page of so many bytes (at least one row is given); 0: 1 MiB
 	WorkLimit     int   // stop after looking at so many entries, dead ones included; 0: 100,000. The page may be empty with a stop
 }
 
-// Read appends one page of what spec asks for to buf[:0] and returns it (row.PageReader reads it). Fragments are merged, shadowed by
-// their header, canonical. ctx is looked at now and then.
+// Read appends one page of what spec asks for to buf[:0] and returns it (row.PageReader reads it). Fragments are
+// merged, shadowed by their header, canonical. ctx is looked at now and then.
 //
-// Limits stop a page behind a row, or behind a partition, never between a partition's header and its first row, so each page gets ahead. A read of one
-// partition that reaches its end has no stop, whatever limit it met there. PartitionRows, and NoRows' one row, skip the rest of a
-// partition without a stop; they count from where the page begins. Dead rows on the way are in the page: a merge of replicas needs them.
+// Limits stop a page behind a row, or behind a partition, never between a partition's header and its first row, so each
+// page gets ahead. A read of one partition that reaches its end has no stop, whatever limit it met there.
+// PartitionRows, and NoRows' one row, skip the rest of a partition without a stop; they count from where the page
+// begins. Dead rows on the way are in the page: a merge of replicas needs them.
 //
 // Errors: ErrClosed, ErrFailStop, ErrDropped, ErrCorrupt (the engine has stopped), ctx.Err().
 func (e *Engine) Read(ctx context.Context, spec *ReadSpec, buf []byte) ([]byte, error) {
@@ -252,7 +254,8 @@ func (r *reader) open(from source, t *table) error {
 	return nil
 }
 
-// readPartition reads one partition: one seek where the table has no headers, or where the rows asked for begin near the header.
+// readPartition reads one partition: one seek where the table has no headers, or where the rows asked for begin near
+// the header.
 func (r *reader) readPartition(t *table) error {
 	r.token, r.partitionKey = r.spec.Token, append(r.partitionKey, r.spec.Key...)
 	start := r.firstRow()
@@ -358,7 +361,8 @@ func (r *reader) beginPartition() error {
 	return nil
 }
 
-// readRows reads the partition's rows and counts the partition. outside: the cursor already stands on the next partition.
+// readRows reads the partition's rows and counts the partition. outside: the cursor already stands on the next
+// partition.
 func (r *reader) readRows() (outside bool, err error) {
 	switch {
 	case r.spec.NoRows && r.staticLive:

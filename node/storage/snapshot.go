@@ -12,7 +12,8 @@ type Snapshot struct {
 	snap *pebble.Snapshot // nil: the engine was closed already
 }
 
-// NewSnapshot pins the current state (tables on disk; memory tables are read live). Of a closed engine it gives one whose reads fail.
+// NewSnapshot pins the current state (tables on disk; memory tables are read live). Of a closed engine it gives one
+// whose reads fail.
 func (e *Engine) NewSnapshot() *Snapshot {
 	s := &Snapshot{e: e}
 	if e.enter() != nil {

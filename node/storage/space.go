@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// defaultDiskFloor is the free space below which writes are refused, at most diskFloorShare of the disk. It is what Pebble gets to flush and
-	// compact with, and system entries to be written to.
+	// defaultDiskFloor is the free space below which writes are refused, at most diskFloorShare of the disk. It is what
+	// Pebble gets to flush and compact with, and system entries to be written to.
 	defaultDiskFloor = 256 << 20
 	diskFloorShare   = 20
 	// spacePeriod and spaceBytes say how often the free space is looked at.

@@ -12,8 +12,9 @@ import (
 	"nodedb/node/row"
 )
 
-// TestEverythingAtOnce runs writers, readers, snapshots, flushes, range deletions and schema changes together. Each writer writes batches of two rows with one
-// value in both; a reader must never see one without the other (atomic batches, also in memory tables), nor a value older than one it saw.
+// TestEverythingAtOnce runs writers, readers, snapshots, flushes, range deletions and schema changes together. Each
+// writer writes batches of two rows with one value in both; a reader must never see one without the other (atomic
+// batches, also in memory tables), nor a value older than one it saw.
 func TestEverythingAtOnce(t *testing.T) {
 	const rounds = 150
 	e := openTest(t, disk.Crashable())

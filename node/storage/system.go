@@ -17,7 +17,8 @@ type Pair struct {
 	Value []byte // nil deletes
 }
 
-// GetSystem reads an entry of the system key space (metadata log, Paxos, identity); nil, nil when absent. The result is the caller's.
+// GetSystem reads an entry of the system key space (metadata log, Paxos, identity); nil, nil when absent. The result is
+// the caller's.
 func (e *Engine) GetSystem(key string) ([]byte, error) {
 	if err := e.enter(); err != nil {
 		return nil, err
@@ -33,8 +34,9 @@ func (e *Engine) GetSystem(key string) ([]byte, error) {
 	return append([]byte{}, value...), closer.Close()
 }
 
-// PutSystem writes entries atomically and returns when they are synced, whatever the mode. A full disk does not refuse it: it is little, and what
-// it carries (votes, identity) is what gets a node out of trouble. It must not be called from a done of Apply.
+// PutSystem writes entries atomically and returns when they are synced, whatever the mode. A full disk does not refuse
+// it: it is little, and what it carries (votes, identity) is what gets a node out of trouble. It must not be called
+// from a done of Apply.
 func (e *Engine) PutSystem(pairs ...Pair) error {
 	if err := e.enter(); err != nil {
 		return err
@@ -67,7 +69,8 @@ func (e *Engine) PutSystem(pairs ...Pair) error {
 	return b.Close()
 }
 
-// ScanSystem calls f for the entries with a prefix, in key order, until it returns false. value is valid until f returns.
+// ScanSystem calls f for the entries with a prefix, in key order, until it returns false. value is valid until f
+// returns.
 func (e *Engine) ScanSystem(prefix string, f func(key string, value []byte) bool) error {
 	if err := e.enter(); err != nil {
 		return err

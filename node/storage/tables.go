@@ -31,8 +31,8 @@ type table struct {
 	id     row.StorageID
 	memory *memTable // nil: on disk
 
-	// headers says that some partition may have a header, so that reads look for it; without, a read deep inside a partition is one seek. It
-	// is set before the first header is visible and read after an iterator is made.
+	// headers says that some partition may have a header, so that reads look for it; without, a read deep inside a
+	// partition is one seek. It is set before the first header is visible and read after an iterator is made.
 	headers atomic.Bool
 	// headersLogged says that the log has the entry that brings headers back after a restart.
 	headersLogged atomic.Bool
@@ -65,8 +65,9 @@ func (s *tableSet) admit(ms []row.Mutation) error {
 	return nil
 }
 
-// SetTables tells the engine all storage ids that exist now, and their kinds. Writes to others fail with ErrDropped; data of
-// storage ids that are absent and at or below highest is deleted in the background; ids above highest are not known yet (ErrDropped as well).
+// SetTables tells the engine all storage ids that exist now, and their kinds. Writes to others fail with ErrDropped;
+// data of storage ids that are absent and at or below highest is deleted in the background; ids above highest are not
+// known yet (ErrDropped as well).
 func (e *Engine) SetTables(tables map[row.StorageID]TableKind, highest row.StorageID) error {
 	if err := e.enter(); err != nil {
 		return err
@@ -204,7 +205,8 @@ func (e *Engine) rewrite(b *pebble.Batch) error {
 	return errors.Join(err, b.Close())
 }
 
-// DeleteRange drops a token range of a table for good (a former owner's clean-up). Not a tombstone: it is not replicated. It returns when that is synced.
+// DeleteRange drops a token range of a table for good (a former owner's clean-up). Not a tombstone: it is not
+// replicated. It returns when that is synced.
 func (e *Engine) DeleteRange(id row.StorageID, r vnodes.Range) error {
 	if err := e.enter(); err != nil {
 		return err
@@ -232,7 +234,8 @@ func (e *Engine) DeleteRange(id row.StorageID, r vnodes.Range) error {
 	return nil
 }
 
-// Size estimates the bytes on disk (or in memory) of a table's token range. What has not been flushed yet is not counted.
+// Size estimates the bytes on disk (or in memory) of a table's token range. What has not been flushed yet is not
+// counted.
 func (e *Engine) Size(id row.StorageID, r vnodes.Range) (uint64, error) {
 	if err := e.enter(); err != nil {
 		return 0, err

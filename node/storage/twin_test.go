@@ -152,7 +152,8 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// Places that collide: keys that are prefixes of one another, with bytes that the key layout escapes; few timestamps, so that they tie.
+// Places that collide: keys that are prefixes of one another, with bytes that the key layout escapes; few timestamps,
+// so that they tie.
 var (
 	twinKeys        = []string{"a", "a\x00", "a\x00\x01", "a\x00\xff", "a\x01", "\x00", "b", "c", "\xff\xff", "n"}
 	twinClusterings = []string{"a", "a\x00", "b", "c", "d", "da", "e", "f\xff", "g"}
@@ -275,7 +276,8 @@ func drawAfter(t *rapid.T, s *ReadSpec) {
 	s.After = p
 }
 
-// TestEngineAgainstTwin writes the same to a table on disk, a memory table and the twin, and compares pages byte for byte.
+// TestEngineAgainstTwin writes the same to a table on disk, a memory table and the twin, and compares pages byte for
+// byte.
 func TestEngineAgainstTwin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fs := disk.Crashable()
