@@ -1,5 +1,5 @@
-// Package disk is the file system behind storage and hints: the real one, or one in memory that can lose what was not synced.
-// It may import Pebble's vfs and nothing of nodedb. Start reading at FS.
+// Package disk is the file system behind storage and hints: the real one, or one in memory that can lose what was not
+// synced. It may import Pebble's vfs and nothing of nodedb. Start reading at FS.
 package disk
 
 import "github.com/cockroachdb/pebble/v2/vfs"
