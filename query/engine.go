@@ -1,5 +1,6 @@
-// Package query is the engine that strings parser, planner and executor together, with prepared statements and the system tables. Doors
-// call it. It may import everything of lower ranks and its own subpackages but the doors. Start reading at Engine.
+// Package query is the engine that strings parser, planner and executor together, with prepared statements and the
+// system tables. Doors call it. It may import everything of lower ranks and its own subpackages but the doors. Start
+// reading at Engine.
 package query
 
 import (
@@ -15,7 +16,8 @@ import (
 	"nodedb/query/wire"
 )
 
-// Session is one client's state: a door keeps one a connection. Not safe for concurrent use unless Keyspace is left alone.
+// Session is one client's state: a door keeps one a connection. Not safe for concurrent use unless Keyspace is left
+// alone.
 type Session struct {
 	Keyspace string // after USE
 	Identity string // who is asking; "" is anonymous
@@ -178,7 +180,8 @@ func resultID(columns []ColumnSpec) [16]byte {
 	return md5.Sum(b)
 }
 
-// Execute runs a prepared statement; an unknown id gives an UNPREPARED error. A statement whose table changed is planned anew.
+// Execute runs a prepared statement; an unknown id gives an UNPREPARED error. A statement whose table changed is
+// planned anew.
 func (e *Engine) Execute(ctx context.Context, s *Session, id [16]byte, p *Params) (*Result, error) {
 	planned, err := e.lookup(id)
 	if err != nil {
@@ -215,7 +218,8 @@ func (e *Engine) lookup(id [16]byte) (*plan.Plan, error) {
 	return planned, nil
 }
 
-// Describe gives a prepared statement's description as it is now: after its table changed, another one than Prepare gave.
+// Describe gives a prepared statement's description as it is now: after its table changed, another one than Prepare
+// gave.
 func (e *Engine) Describe(id [16]byte) (*Prepared, error) {
 	planned, err := e.lookup(id)
 	if err != nil {

@@ -19,7 +19,8 @@ import (
 	"nodedb/vnodes"
 )
 
-// oneNode is an exec.Cluster of one replica: the real storage engine on memory files, schema applied directly, a clock that stands still.
+// oneNode is an exec.Cluster of one replica: the real storage engine on memory files, schema applied directly, a clock
+// that stands still.
 type oneNode struct {
 	t       testing.TB
 	store   *storage.Engine

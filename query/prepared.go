@@ -21,8 +21,9 @@ func newStatement(text, keyspace string, p *plan.Plan) *statement {
 	return s
 }
 
-// cache keeps prepared statements, at most max of them. Looking one up takes a read lock and two atomic operations; what is least recently used is found
-// only when the cache is full, and then a sixteenth of it goes at once, so that a flood of new statements costs little each.
+// cache keeps prepared statements, at most max of them. Looking one up takes a read lock and two atomic operations;
+// what is least recently used is found only when the cache is full, and then a sixteenth of it goes at once, so that a
+// flood of new statements costs little each.
 type cache struct {
 	max  int
 	tick atomic.Int64

@@ -17,7 +17,8 @@ import (
 	"nodedb/query/wire"
 )
 
-// TestScripts runs testdata/query/*.txt: CQL in, tables of results or errors with their codes out. -rewrite writes the answers anew.
+// TestScripts runs testdata/query/*.txt: CQL in, tables of results or errors with their codes out. -rewrite writes the
+// answers anew.
 //
 //	cql [page=N] [params=(v, v …)] [named=(a=v …)] [format=types]   statements, each answered
 //	advance seconds=N                                              time goes on
@@ -109,7 +110,8 @@ func (s *script) statement(t *testing.T, d *datadriven.TestData, text string, ou
 	}
 }
 
-// execute prepares the statement and binds the command's values, read as text of the markers' types; null and unset are themselves.
+// execute prepares the statement and binds the command's values, read as text of the markers' types; null and unset are
+// themselves.
 func (s *script) execute(d *datadriven.TestData, text string, p *Params) (*Result, error) {
 	prepared, err := s.e.Prepare(context.Background(), s.session, text, "")
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"nodedb/vnodes"
 )
 
-// twin is a deliberately naive table (k, c, d) -> v with a static s, in which statements take effect one after the other.
+// twin is a deliberately naive table (k, c, d) -> v with a static s, in which statements take effect one after the
+// other.
 type twin map[int]*twinPartition
 
 type twinPartition struct {
@@ -396,9 +397,10 @@ func TestSelectAgainstTwin(t *testing.T) {
 		}
 		for range 6 {
 			q := drawQuestion(t)
-			n.mu.Lock()
-			n.mu.byteLimit = rapid.SampledFrom([]int{0, 0, 1, 40, 90}).Draw(t, "bytes")
-			n.mu.workLimit = rapid.SampledFrom([]int{0, 0, 1, 3}).Draw(t, "work")
+			bytes := rapid.SampledFrom([]int{0, 0, 1, 40, 90}).Draw(t, "bytes")
+			work := rapid.SampledFrom([]int{0, 0, 1, 3}).Draw(t, "work")
+			n.mu.Lock() // not across a draw: rapid leaves those by a panic
+			n.mu.byteLimit, n.mu.workLimit = bytes, work
 			n.mu.Unlock()
 			want := w.answer(q)
 			for _, page := range []int{0, rapid.IntRange(1, 5).Draw(t, "page")} {

@@ -1,4 +1,5 @@
-// Package exec runs plans over the interface Cluster. It may import everything of lower ranks and query/plan. Start reading at Cluster.
+// Package exec runs plans over the interface Cluster. It may import everything of lower ranks and query/plan. Start
+// reading at Cluster.
 package exec
 
 import (
@@ -15,7 +16,8 @@ type Cluster interface {
 	Catalog() *schema.Catalog
 	Write(ctx context.Context, r *coordinator.WriteRequest, done func(error))
 	Read(ctx context.Context, r *coordinator.ReadRequest, done func(page []byte, err error))
-	// ChangeSchema has a change decided; it returns when it is applied here and live nodes have had a moment to apply it. A zero Target: nothing to do.
+	// ChangeSchema has a change decided; it returns when it is applied here and live nodes have had a moment to apply
+	// it. A zero Target: nothing to do.
 	ChangeSchema(ctx context.Context, ch *schema.Change) (schema.Target, error)
 	// Timestamp stamps a write (µs, hybrid logical clock); Seconds is now for TTLs.
 	Timestamp() int64

@@ -61,8 +61,8 @@ func (o *output) full() bool {
 // skipsPartition reports whether PER PARTITION LIMIT leaves nothing more of the current partition.
 func (o *output) skipsPartition() bool { return o.perLimit >= 0 && o.emitted >= o.perLimit && !o.open }
 
-// add takes the row in env. prefix is its encoded clustering prefix as long as GROUP BY needs. before says that the page is full without the row: it has
-// to come again on the next page.
+// add takes the row in env. prefix is its encoded clustering prefix as long as GROUP BY needs. before says that the
+// page is full without the row: it has to come again on the next page.
 func (o *output) add(prefix []byte) (before bool, err error) {
 	ok, err := o.sel.Where.Match(o.env)
 	if !ok || err != nil {
@@ -127,7 +127,8 @@ func (o *output) closeGroup() error {
 	return o.emit()
 }
 
-// endPartition ends the group that the partition's last rows made up; a group never spans partitions. closed says that there was one.
+// endPartition ends the group that the partition's last rows made up; a group never spans partitions. closed says that
+// there was one.
 func (o *output) endPartition() (closed bool, err error) {
 	if o.sel.GroupBy == 0 || !o.open {
 		return false, nil

@@ -27,7 +27,8 @@ const (
 	pageLimited
 )
 
-// MaxPageState bounds a page state's bytes: a position has a partition key and a clustering key of at most 64 KiB each, which escaping may double.
+// MaxPageState bounds a page state's bytes: a position has a partition key and a clustering key of at most 64 KiB each,
+// which escaping may double.
 const MaxPageState = 400 << 10
 
 type pageState struct {

@@ -314,7 +314,8 @@ func (w *walk) enter() (full bool, err error) {
 	return false, err
 }
 
-// leave ends a partition. One without live rows is a row all the same when it has statics and the statement asks for whole partitions.
+// leave ends a partition. One without live rows is a row all the same when it has statics and the statement asks for
+// whole partitions.
 func (w *walk) leave() (full bool, err error) {
 	if !w.inside {
 		return false, nil
@@ -380,7 +381,8 @@ func (w *walk) row() (full bool, err error) {
 	return w.o.left == 0, err
 }
 
-// noteLast remembers the place behind the row just given. It writes few pointers: each costs a write barrier while the collector runs.
+// noteLast remembers the place behind the row just given. It writes few pointers: each costs a write barrier while the
+// collector runs.
 func (w *walk) noteLast() {
 	if !w.last.sawRow || w.last.Done || w.last.Token != w.token || !sameBytes(w.last.Key, w.key) {
 		w.last = place{row.Position{Token: w.token, Key: w.key}, true, 0}

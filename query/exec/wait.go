@@ -2,7 +2,8 @@ package exec
 
 import "sync"
 
-// waiter turns a callback into an answer to wait for. The coordinator calls back exactly once, so a waiter can be used again after wait.
+// waiter turns a callback into an answer to wait for. The coordinator calls back exactly once, so a waiter can be used
+// again after wait.
 type waiter struct {
 	ready chan struct{}
 	page  []byte

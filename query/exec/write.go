@@ -45,7 +45,8 @@ func (r *request) send(req *coordinator.WriteRequest) error {
 	return err
 }
 
-// mutations appends what a planned write comes to: one mutation for each partition it names. stamp is used where the statement has no timestamp of its own.
+// mutations appends what a planned write comes to: one mutation for each partition it names. stamp is used where the
+// statement has no timestamp of its own.
 func (r *request) mutations(dst []coordinator.Write, w *plan.Write, stamp int64) ([]coordinator.Write, error) {
 	m := mutator{r: r, w: w, stamp: stamp}
 	if w.JSON != nil {
@@ -319,7 +320,8 @@ func (m *mutator) elements(col *schema.Column, v []byte, prepend bool) error {
 	return nil
 }
 
-// listPath is the place of a list's element. Elements lie in the order of their timestamps, those put in front before all others, later ones first:
+// listPath is the place of a list's element. Elements lie in the order of their timestamps, those put in front before
+// all others, later ones first:
 //
 //	| ±timestamp, sign bit inverted, 8 | number in the statement, 2 | salt, 6 |
 func (m *mutator) listPath(prepend bool, left int) []byte {

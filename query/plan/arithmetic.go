@@ -33,7 +33,8 @@ func rank(t *types.Type) int {
 	return 0
 }
 
-// resultType is the type of an operation on two numbers: the wider; a float beside a bigint becomes a double, beside a varint a decimal.
+// resultType is the type of an operation on two numbers: the wider; a float beside a bigint becomes a double, beside a
+// varint a decimal.
 func resultType(a, b *types.Type) *types.Type {
 	if rank(a) < rank(b) {
 		a, b = b, a

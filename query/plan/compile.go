@@ -20,7 +20,8 @@ var accepts = map[types.Kind][]cql.ConstantKind{
 	types.Boolean: {cql.Boolean}, types.UUID: {cql.UUID}, types.Timeuuid: {cql.UUID}, types.Blob: {cql.Blob}, types.Duration: {cql.Duration},
 }
 
-// expr compiles an expression. want is the type it should have, nil to take what it is; name is what it is the value of, for errors and markers.
+// expr compiles an expression. want is the type it should have, nil to take what it is; name is what it is the value
+// of, for errors and markers.
 func (c *compiler) expr(e cql.Expr, want *types.Type, name string) (*Expr, error) {
 	if c.depth++; c.depth > MaxDepth {
 		return nil, at(e, "Expression is nested deeper than %d levels", MaxDepth)
@@ -130,7 +131,8 @@ func (c *compiler) constant(e *cql.Constant, want *types.Type, name string) (*Ex
 	return x, nil
 }
 
-// preferred is the type of a literal where nothing else tells: the narrowest of int, bigint and varint that holds an integer.
+// preferred is the type of a literal where nothing else tells: the narrowest of int, bigint and varint that holds an
+// integer.
 func preferred(e *cql.Constant) *types.Type {
 	switch e.Type {
 	case cql.String:
@@ -389,7 +391,8 @@ func (c *compiler) columnRef(e *cql.Column) (*Expr, error) {
 	return c.perRow(&Expr{Op: OpColumn, Type: col.Type, Index: c.ordinal[col], Column: col, Name: col.Name}), nil
 }
 
-// perRow wraps what is read of a row: where rows are aggregated, outside of the aggregates it means the group's first row.
+// perRow wraps what is read of a row: where rows are aggregated, outside of the aggregates it means the group's first
+// row.
 func (c *compiler) perRow(x *Expr) *Expr {
 	if c.aggregates == nil || c.inside || !c.grouping {
 		return x

@@ -15,7 +15,8 @@ type Change struct {
 	schema.Change
 	// Truncate answers VOID rather than a schema change.
 	Truncate bool
-	// Expand says that NetworkTopologyStrategy was given a replication_factor, which stands for that factor in every datacenter there is.
+	// Expand says that NetworkTopologyStrategy was given a replication_factor, which stands for that factor in every
+	// datacenter there is.
 	Expand bool
 	// AssignID says that the executor gives the new table its id.
 	AssignID bool

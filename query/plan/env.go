@@ -52,7 +52,8 @@ type Row struct {
 	Values     [][]byte // of a system table's row, in the order of its columns
 }
 
-// Value gives the value of column c, which is number i in the table; nil is null. Values of columns that aren't collections alias the page.
+// Value gives the value of column c, which is number i in the table; nil is null. Values of columns that aren't
+// collections alias the page.
 func (r *Row) Value(i int, c *schema.Column) []byte {
 	if r.Values != nil {
 		return r.Values[i]

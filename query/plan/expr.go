@@ -34,7 +34,8 @@ const (
 	OpField               // field Index of Args[0]
 )
 
-// Expr is a compiled expression: a tree without names, evaluated against bound values and, where columns stand in it, a row.
+// Expr is a compiled expression: a tree without names, evaluated against bound values and, where columns stand in it, a
+// row.
 type Expr struct {
 	Op     Op
 	Type   *types.Type
@@ -49,7 +50,8 @@ type Expr struct {
 // Constant reports whether the value doesn't depend on markers, rows, time or chance.
 func (e *Expr) Constant() bool { return e.Op == OpConst }
 
-// Eval gives the value; nil is null. It is Unset for a marker that was left unset. The result may alias the row or bound values.
+// Eval gives the value; nil is null. It is Unset for a marker that was left unset. The result may alias the row or
+// bound values.
 func (e *Expr) Eval(env *Env) ([]byte, error) {
 	switch e.Op {
 	case OpConst:

@@ -14,7 +14,8 @@ var scalarTypes = []*types.Type{
 	types.SmallintType, types.TinyintType, types.DurationType,
 }
 
-// named registers one function under its snake-case name and, as Cassandra before 5 wrote them, without the underscores.
+// named registers one function under its snake-case name and, as Cassandra before 5 wrote them, without the
+// underscores.
 func named(f Function) {
 	register(&f)
 	if old := strings.ReplaceAll(f.Name, "_", ""); old != f.Name {

@@ -112,7 +112,8 @@ func tooMany(n int) error {
 	return invalid("The IN relations multiply to %d combinations, more than the limit of %d: ask for fewer at a time", n, MaxProduct)
 }
 
-// Partitions gives the partitions that Keys name, sorted by their values and each once. Those that token() relations exclude are left out.
+// Partitions gives the partitions that Keys name, sorted by their values and each once. Those that token() relations
+// exclude are left out.
 func (w *Where) Partitions(env *Env) ([]Partition, error) {
 	if p, ok, err := w.single(env); ok || err != nil {
 		return p, err
@@ -198,7 +199,8 @@ func (w *Where) byToken(env *Env, list []Partition) ([]Partition, error) {
 	return slices.DeleteFunc(list, func(p Partition) bool { return p.Token <= r.Start || p.Token > r.End }), nil
 }
 
-// Range gives the tokens (Start, End] that token() relations leave; without any it is everything. empty says that nothing is left.
+// Range gives the tokens (Start, End] that token() relations leave; without any it is everything. empty says that
+// nothing is left.
 func (w *Where) Range(env *Env) (r vnodes.Range, empty bool, err error) {
 	r = vnodes.Range{Start: vnodes.MinToken, End: vnodes.MaxToken}
 	for _, rel := range w.Tokens {
@@ -243,7 +245,8 @@ func after(prefix []byte) []byte {
 	return append(slices.Clip(prefix), 0xFF)
 }
 
-// Slices gives the clustering slices that are asked for, ascending and disjoint. None, with empty false, is the whole partition.
+// Slices gives the clustering slices that are asked for, ascending and disjoint. None, with empty false, is the whole
+// partition.
 func (w *Where) Slices(env *Env) (out []storage.Slice, empty bool, err error) {
 	if len(w.Clustering) == 0 {
 		return nil, false, nil
@@ -299,7 +302,8 @@ func (w *Where) restricted() (n int) {
 // exactly is the end of the interval that holds key and nothing else. Storage knows it for what it is.
 func exactly(key []byte) []byte { return append(slices.Clone(key), 0) }
 
-// point encodes the leading columns that are restricted by a plain = each, which is the hot path; rest are the restrictions after them.
+// point encodes the leading columns that are restricted by a plain = each, which is the hot path; rest are the
+// restrictions after them.
 func (w *Where) point(env *Env) (key []byte, rest []Restriction, err error) {
 	rest, sum := w.Clustering, 0
 	for len(rest) > 0 {
@@ -369,8 +373,8 @@ func (w *Where) encode(prefix []byte, from int, values [][]byte) ([]byte, error)
 	return key, nil
 }
 
-// intervals gives the runs of keys with a prefix that a slice's bounds leave. Columns may be ordered differently, so one bound on several columns can
-// leave several runs: (a, b) > (1, 2) is a = 1 and b > 2, or a > 1.
+// intervals gives the runs of keys with a prefix that a slice's bounds leave. Columns may be ordered differently, so
+// one bound on several columns can leave several runs: (a, b) > (1, 2) is a = 1 and b > 2, or a > 1.
 func (w *Where) intervals(env *Env, r *Restriction, prefix []byte) ([]storage.Slice, error) {
 	list := []storage.Slice{{Start: prefix, End: after(prefix)}}
 	for _, rel := range r.Relations {
@@ -393,7 +397,8 @@ func (w *Where) intervals(env *Env, r *Restriction, prefix []byte) ([]storage.Sl
 	return list, nil
 }
 
-// beyond gives the keys that share all but the last value and lie beyond it: above for a low bound, below for a high one.
+// beyond gives the keys that share all but the last value and lie beyond it: above for a low bound, below for a high
+// one.
 func (w *Where) beyond(prefix []byte, from int, values [][]byte, above, inclusive bool) (storage.Slice, error) {
 	n := len(values) - 1
 	shared, err := w.encode(prefix, from, values[:n])

@@ -1,5 +1,6 @@
-// Package plan turns statements into plans: names, types, bind markers and key restrictions resolved once, so that a plan runs many times without looking at
-// the text again. It may import everything of lower ranks. Start reading at Prepare.
+// Package plan turns statements into plans: names, types, bind markers and key restrictions resolved once, so that a
+// plan runs many times without looking at the text again. It may import everything of lower ranks. Start reading at
+// Prepare.
 package plan
 
 import (
@@ -46,7 +47,8 @@ type Plan struct {
 	Kind string
 	// Markers are the bind markers in the order of the text.
 	Markers []ColumnSpec
-	// PartitionKey gives, for each partition key column, the marker that is its value; nil unless each is a marker of its own.
+	// PartitionKey gives, for each partition key column, the marker that is its value; nil unless each is a marker of
+	// its own.
 	PartitionKey []uint16
 	// Columns of the result; nil when there are no rows.
 	Columns []ColumnSpec
@@ -82,7 +84,8 @@ func (p *Plan) Valid(s *Schema) bool {
 	return true
 }
 
-// Prepare makes a plan of a parsed statement. keyspace is what unqualified names are looked up in, "" when there is none. Errors are *wire.Error.
+// Prepare makes a plan of a parsed statement. keyspace is what unqualified names are looked up in, "" when there is
+// none. Errors are *wire.Error.
 func Prepare(parsed *cql.Parsed, s *Schema, keyspace string) (*Plan, error) {
 	p := &Plan{Kind: parsed.Statement.Kind(), Catalog: s.Catalog, Session: keyspace, Markers: make([]ColumnSpec, len(parsed.Markers))}
 	c := &compiler{schema: s, keyspace: keyspace, plan: p}
@@ -139,7 +142,8 @@ func (c *compiler) describe(st *cql.Describe) (*Describe, error) {
 	return &Describe{Describe: st, Keyspace: c.keyspace}, nil
 }
 
-// describeColumns are the columns cqlsh expects of a DESCRIBE. CLUSTER shows who owns what only inside a keyspace that is stored.
+// describeColumns are the columns cqlsh expects of a DESCRIBE. CLUSTER shows who owns what only inside a keyspace that
+// is stored.
 func describeColumns(st *cql.Describe, keyspace string) []ColumnSpec {
 	text := func(table string, names ...string) (list []ColumnSpec) {
 		for _, n := range names {
@@ -170,7 +174,8 @@ type compiler struct {
 	table    *schema.Table // what column names mean
 	ordinal  map[*schema.Column]int
 
-	// inRow admits columns in expressions; aggregates collects calls of aggregate functions, nil where they aren't allowed.
+	// inRow admits columns in expressions; aggregates collects calls of aggregate functions, nil where they aren't
+	// allowed.
 	inRow      bool
 	aggregates *[]*Aggregate
 	grouping   bool // the select list has aggregates or GROUP BY: columns mean the first row of a group

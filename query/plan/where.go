@@ -5,8 +5,8 @@ import (
 	"nodedb/query/schema"
 )
 
-// Where is what a statement's WHERE comes to: partitions (by their keys, or by a range of tokens), runs of clustering keys in them, and what has to be
-// looked at row by row.
+// Where is what a statement's WHERE comes to: partitions (by their keys, or by a range of tokens), runs of clustering
+// keys in them, and what has to be looked at row by row.
 type Where struct {
 	Table *schema.Table
 	// Keys restricts each partition key column by = or IN; nil when the query goes over a range of tokens.
@@ -17,11 +17,13 @@ type Where struct {
 	Clustering []Restriction
 	// Filters are applied to each row after replicas' answers are merged.
 	Filters []*Relation
-	// OnRows says that something restricts rows, not partitions: a partition that has nothing but statics is no answer then.
+	// OnRows says that something restricts rows, not partitions: a partition that has nothing but statics is no answer
+	// then.
 	OnRows bool
 }
 
-// Restriction is one step along the clustering key: the relations on columns that begin at position From. Several only for a slice.
+// Restriction is one step along the clustering key: the relations on columns that begin at position From. Several only
+// for a slice.
 type Restriction struct {
 	From      int
 	Columns   []*schema.Column // of the widest relation

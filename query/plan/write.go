@@ -124,7 +124,8 @@ func (c *compiler) insert(st *cql.Insert) (*Write, error) {
 	return w, c.insertKeys(w, keys)
 }
 
-// insertKeys takes the key columns of an INSERT: all of them, or only the partition key where nothing but statics is written.
+// insertKeys takes the key columns of an INSERT: all of them, or only the partition key where nothing but statics is
+// written.
 func (c *compiler) insertKeys(w *Write, keys []*Relation) (err error) {
 	if w.Where, err = c.analyse(keys, true); err != nil {
 		return err
@@ -487,7 +488,8 @@ func (c *compiler) batch(st *cql.Batch) (*Batch, error) {
 	return b, nil
 }
 
-// Values gives the plan of an INSERT of known values: what INSERT JSON comes to once its document is read. It has no USING.
+// Values gives the plan of an INSERT of known values: what INSERT JSON comes to once its document is read. It has no
+// USING.
 func Values(t *schema.Table, values map[*schema.Column][]byte) (*Write, error) {
 	c := &compiler{table: t, plan: &Plan{}}
 	w := &Write{Table: t, Marker: true}

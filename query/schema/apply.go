@@ -29,8 +29,9 @@ const (
 
 var goodName = regexp.MustCompile(`^[a-zA-Z0-9_]{1,48}$`)
 
-// Apply validates a change and gives the catalog after it, at the metadata epoch. A no-op by IF [NOT] EXISTS gives c itself and a zero Target. It is
-// deterministic: the same on every node. Errors wrap the sentinels and read well to a person.
+// Apply validates a change and gives the catalog after it, at the metadata epoch. A no-op by IF [NOT] EXISTS gives c
+// itself and a zero Target. It is deterministic: the same on every node. Errors wrap the sentinels and read well to a
+// person.
 func (c *Catalog) Apply(ch *Change, epoch uint64) (*Catalog, Target, error) {
 	if IsSystem(ch.Keyspace) {
 		return nil, Target{}, invalid("%s keyspace is not user-modifiable.", ch.Keyspace)

@@ -321,7 +321,8 @@ func (e *edit) dropTable() (Target, error) {
 	return Target{"DROPPED", "TABLE", k.Name, t.Name}, nil
 }
 
-// truncate gives the table a new storage id: whatever still names the old one is refused, and its data is deleted in the background.
+// truncate gives the table a new storage id: whatever still names the old one is refused, and its data is deleted in
+// the background.
 func (e *edit) truncate() (Target, error) {
 	k, t, err := e.table()
 	if t == nil {

@@ -67,7 +67,8 @@ func replicate(op Op, class string, options ...string) Change {
 	return c
 }
 
-// refused lists changes on a catalog with keyspace ks, table flights, type address (used by table people) and the error each gets.
+// refused lists changes on a catalog with keyspace ks, table flights, type address (used by table people) and the error
+// each gets.
 var refused = []step{
 	{simple("ks"), `Cannot add existing keyspace "ks"`, ErrExists},
 	{simple("system"), "system keyspace is not user-modifiable.", ErrInvalid},

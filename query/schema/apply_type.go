@@ -11,7 +11,8 @@ import (
 
 func asError(err error, target **Error) bool { return errors.As(err, target) }
 
-// checkNesting refuses counters in anything, and durations where values are ordered. (types.Parse refuses multi-cell types inside others.)
+// checkNesting refuses counters in anything, and durations where values are ordered. (types.Parse refuses multi-cell
+// types inside others.)
 func checkNesting(t *types.Type) error {
 	for _, el := range t.Elems {
 		if el.Kind == types.Counter {

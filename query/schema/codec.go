@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// Numbers are uvarints; a string is its length and its bytes; a map its length and its entries in key order, so that equal content has equal bytes.
+// Numbers are uvarints; a string is its length and its bytes; a map its length and its entries in key order, so that
+// equal content has equal bytes.
 
 func appendString(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
@@ -55,7 +56,8 @@ func (r *reader) number(what string, max uint64) uint64 {
 	return v
 }
 
-// count reads how many of something follow; each takes a byte at least, which bounds what hostile bytes can make us allocate.
+// count reads how many of something follow; each takes a byte at least, which bounds what hostile bytes can make us
+// allocate.
 func (r *reader) count(what string) int { return int(r.number(what, uint64(len(r.b)))) }
 
 func (r *reader) string(what string) string {

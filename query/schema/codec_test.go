@@ -60,7 +60,8 @@ func TestChangeRoundTrip(t *testing.T) {
 	})
 }
 
-// TestRandomHistories applies random changes and holds: what is decoded from a snapshot is the same catalog with the same version and behaves the same.
+// TestRandomHistories applies random changes and holds: what is decoded from a snapshot is the same catalog with the
+// same version and behaves the same.
 func TestRandomHistories(t *testing.T) {
 	name := rapid.SampledFrom([]string{"a", "b"})
 	col := rapid.SampledFrom([]string{"v", "w", "x"})

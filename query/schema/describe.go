@@ -62,7 +62,8 @@ func (k *Keyspace) TypesInOrder() []string {
 	return order
 }
 
-// Create is the CREATE TABLE statement, as DESCRIBE prints it; with internals it names the table's id too. A virtual table's is a comment.
+// Create is the CREATE TABLE statement, as DESCRIBE prints it; with internals it names the table's id too. A virtual
+// table's is a comment.
 func (t *Table) Create(internals bool) string {
 	var b strings.Builder
 	if t.Virtual {

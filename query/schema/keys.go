@@ -4,7 +4,8 @@ import (
 	"encoding/binary"
 )
 
-// MaxKey bounds a serialized partition key, one of its components, and the sum of a row's clustering values, in bytes (Cassandra's unsigned short).
+// MaxKey bounds a serialized partition key, one of its components, and the sum of a row's clustering values, in bytes
+// (Cassandra's unsigned short).
 const MaxKey = 65535
 
 // A partition key's bytes are what CQL routing keys are:
@@ -12,8 +13,8 @@ const MaxKey = 65535
 //	one component:    | value |
 //	several, for each:  | length, 2 bytes big endian | value | 0x00 |
 
-// AppendPartitionKey serializes partition key values as CQL routing keys are: one component as it is; several each as length (2 bytes), bytes, 0x00. Nulls,
-// (for one component) empty values, and components over 65535 bytes are errors.
+// AppendPartitionKey serializes partition key values as CQL routing keys are: one component as it is; several each as
+// length (2 bytes), bytes, 0x00. Nulls, (for one component) empty values, and components over 65535 bytes are errors.
 func (t *Table) AppendPartitionKey(dst []byte, values [][]byte) ([]byte, error) {
 	if len(values) != len(t.PartitionKey) {
 		return nil, invalid("Partition key of %s.%s has %d columns, got %d values", t.Keyspace, t.Name, len(t.PartitionKey), len(values))
@@ -102,7 +103,8 @@ func (t *Table) SplitClustering(dst [][]byte, key []byte) ([][]byte, error) {
 	return dst, err
 }
 
-// SplitClusteringInto is SplitClustering without an allocation a value: what can't alias key is appended to arena, which is given back, grown.
+// SplitClusteringInto is SplitClustering without an allocation a value: what can't alias key is appended to arena,
+// which is given back, grown.
 func (t *Table) SplitClusteringInto(dst [][]byte, arena, key []byte) (values [][]byte, grown []byte, err error) {
 	dst = dst[:0]
 	for _, c := range t.Clustering {

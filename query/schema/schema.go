@@ -1,6 +1,6 @@
-// Package schema is the catalog: keyspaces, tables, columns and user types, as immutable snapshots, and the changes that lead from one to
-// the next. It is pure: the metadata log applies changes in one order on all nodes. It may import vnodes, node/row, query/types, query/cql. Start
-// reading at Catalog.
+// Package schema is the catalog: keyspaces, tables, columns and user types, as immutable snapshots, and the changes
+// that lead from one to the next. It is pure: the metadata log applies changes in one order on all nodes. It may import
+// vnodes, node/row, query/types, query/cql. Start reading at Catalog.
 package schema
 
 import (
@@ -14,7 +14,8 @@ import (
 	"nodedb/vnodes"
 )
 
-// Errors of Apply. Exists and NotFound are no-ops for changes with IF [NOT] EXISTS. Config comes together with Invalid: what is wrong is an option.
+// Errors of Apply. Exists and NotFound are no-ops for changes with IF [NOT] EXISTS. Config comes together with Invalid:
+// what is wrong is an option.
 var (
 	ErrExists   = errors.New("already exists")
 	ErrNotFound = errors.New("not found")
@@ -109,7 +110,8 @@ type Table struct {
 	byID   []*Column          // nil where there is none
 }
 
-// TableOptions are the WITH options we keep; Extra holds known Cassandra options that have no effect here, as given, so that they are shown again.
+// TableOptions are the WITH options we keep; Extra holds known Cassandra options that have no effect here, as given, so
+// that they are shown again.
 type TableOptions struct {
 	Comment        string
 	DefaultTTL     int32 // seconds
@@ -158,8 +160,8 @@ func (t *Table) IsCounter() bool {
 
 func isCounter(c *Column) bool { return c.Type.Kind == types.Counter }
 
-// Index puts Columns together from the key, Statics and Regulars, which it sorts by name, and builds the lookups. It is for those who build a table (Apply,
-// DecodeCatalog, system tables); afterwards the table is immutable. It returns t.
+// Index puts Columns together from the key, Statics and Regulars, which it sorts by name, and builds the lookups. It is
+// for those who build a table (Apply, DecodeCatalog, system tables); afterwards the table is immutable. It returns t.
 func (t *Table) Index() *Table {
 	byName := func(a, b *Column) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(t.Statics, byName)
@@ -273,5 +275,6 @@ type ColumnDef struct {
 	Desc     bool
 }
 
-// Target says what a change touched, for SCHEMA_CHANGE events. Kind: CREATED, UPDATED, DROPPED; Object: KEYSPACE, TABLE, TYPE.
+// Target says what a change touched, for SCHEMA_CHANGE events. Kind: CREATED, UPDATED, DROPPED; Object: KEYSPACE,
+// TABLE, TYPE.
 type Target struct{ Kind, Object, Keyspace, Name string }

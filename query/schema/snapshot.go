@@ -20,7 +20,8 @@ import (
 //	table:    | name | id, 16 | storage id | epoch | next column id | comment | default ttl | gc grace | memory | extra map | columns |
 //	column:   | name | id | kind | position+1 | desc | type |
 //
-// Lists are a count and their members by name, columns in the order of SELECT *. The Version is not written: it is a hash of these bytes.
+// Lists are a count and their members by name, columns in the order of SELECT *. The Version is not written: it is a
+// hash of these bytes.
 const catalogVersion = 1
 
 // Append writes the whole catalog (versioned, canonical); DecodeCatalog reads it. For the metadata log's snapshots.
