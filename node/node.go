@@ -302,6 +302,9 @@ func (n *Node) addresses() map[vnodes.HostID]string {
 func (n *Node) changed(id vnodes.HostID, address string, up bool) {
 	n.logger.Info("node seen", "host_id", id, "address", address, "up", up)
 	if up {
+		if m, ok := n.log.State().Member(id); ok {
+			n.transport.Retry(n.cluster.Peer(&m.Node))
+		}
 		n.hints.Wake(id)
 	}
 	n.announce(address, up)

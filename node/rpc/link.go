@@ -108,6 +108,20 @@ func (l *link) ended(c *clientConn, worked bool, err error) {
 	l.dial.err = err
 }
 
+// Retry ends the pause after failed dials of a peer that is known to be up (gossip says so): the next call dials at
+// once. Without it, calls to a node that has just started fail for as long as the pause that its absence earned.
+func (t *TCP) Retry(to Peer) {
+	t.links.RLock()
+	defer t.links.RUnlock()
+	for _, ln := range []lane{laneData, laneBulk} {
+		if l := t.links.m[linkKey{to, ln}]; l != nil {
+			l.dial.Lock()
+			l.dial.backoff, l.dial.err = 0, nil
+			l.dial.Unlock()
+		}
+	}
+}
+
 // checkPeer compares who answered with whom we meant.
 func (l *link) checkPeer(us, h *helloFrame) error {
 	if !l.to.ID.IsZero() && h.HostID != l.to.ID {

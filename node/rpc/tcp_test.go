@@ -326,6 +326,34 @@ func TestRefusedConnectionBacksOffAndRecovers(t *testing.T) {
 	}
 }
 
+// TestRetryEndsThePause: gossip hears of a node that has started again before the pause after failed dials is over.
+func TestRetryEndsThePause(t *testing.T) {
+	a := newTCP(t, Options{Identity: identity(1, 9), Backoff: time.Hour})
+	ln, err := net.Listen("tcp", "127.61.1.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Peer{ID: vnodes.HostID{2}, Addr: ln.Addr().String()}
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := call(a, p, VerbPing, nil, time.Minute); !errors.Is(r.err, ErrUnreachable) {
+		t.Fatal(r.err)
+	}
+	b, err := Listen(p.Addr, Options{Identity: identity(2, 9), Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	b.Handle(VerbPing, echo)
+	b.Serve()
+	a.Retry(p)
+	a.Retry(Peer{ID: vnodes.HostID{3}, Addr: p.Addr}) // never called
+	if r := call(a, p, VerbPing, nil, time.Minute); r.err != nil {
+		t.Fatalf("after the peer is known to be up: %v", r.err)
+	}
+}
+
 func TestPeerDiesFailsCallsAtOnce(t *testing.T) {
 	a, b := newTCP(t, Options{Identity: identity(1, 9)}), newTCP(t, Options{Identity: identity(2, 9)})
 	held := make(chan *Inbound, 10)
