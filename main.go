@@ -77,7 +77,7 @@ func newApp() *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Commands: []*cli.Command{startCommand(), statusCommand(), shellCommand(), loadCommand(), demoCommand()},
+		Commands: []*cli.Command{startCommand(), statusCommand(), removeCommand(), shellCommand(), loadCommand(), demoCommand()},
 	}
 }
 
@@ -254,30 +254,16 @@ func statusCommand() *cli.Command {
 	}
 }
 
-// statusTimeout is how long a status waits for the node asked.
+// statusTimeout is how long a command waits for the node asked.
 const statusTimeout = 10 * time.Second
 
 func status(c *cli.Context) error {
 	if c.NArg() > 1 {
 		return usage("status takes one HOST, got %q as well", c.Args().Get(1))
 	}
-	host := "127.0.0.1"
-	if c.Args().Present() {
-		host = c.Args().First()
-	}
-	addr := net.JoinHostPort(host, strconv.Itoa(c.Int("http-port")))
-	client := http.Client{Timeout: statusTimeout}
-	resp, err := client.Get("http://" + addr + "/v1/ring")
-	if err != nil {
-		return fmt.Errorf("no node answers at %s: %w", addr, err)
-	}
-	defer resp.Body.Close()
 	var s node.Status
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s: is it a nodedb node?", addr, resp.Status)
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
-		return fmt.Errorf("%s: %w", addr, err)
+	if err := callNode(c, http.MethodGet, c.Args().First(), "/v1/ring", &s); err != nil {
+		return err
 	}
 	if c.Bool("json") {
 		enc := json.NewEncoder(os.Stdout)
@@ -286,6 +272,61 @@ func status(c *cli.Context) error {
 	}
 	node.PrintStatus(os.Stdout, &s)
 	return nil
+}
+
+// callNode asks a node's HTTP API; host "" is 127.0.0.1.
+func callNode(c *cli.Context, method, host, path string, into any) error {
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	addr := net.JoinHostPort(host, strconv.Itoa(c.Int("http-port")))
+	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, nil)
+	if err != nil {
+		return usage("%v", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("no node answers at %s: %w", addr, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		var problem struct{ Detail string }
+		if json.NewDecoder(resp.Body).Decode(&problem) == nil && problem.Detail != "" {
+			return fmt.Errorf("%s: %s", addr, problem.Detail)
+		}
+		return fmt.Errorf("%s answered %s: is it a nodedb node?", addr, resp.Status)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("%s: %w", addr, err)
+	}
+	return nil
+}
+
+func removeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "remove",
+		Usage:     "give up a node that died before it had finished joining",
+		ArgsUsage: "HOST_ID [HOST]",
+		Description: "Only one node joins at a time; one that died on the way holds the line up until it is back or removed. Its host id is never\n" +
+			"admitted again. A node that has joined can't be removed yet.\n\nExample: nodedb remove 6f1a0c3e-… 127.0.0.1",
+		OnUsageError: usageError,
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "http-port", Value: 8181, Usage: "HTTP `PORT` of the node", EnvVars: []string{"NODEDB_HTTP_PORT"}},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() < 1 || c.NArg() > 2 {
+				return usage("remove takes a HOST_ID, as status shows it, and a HOST to ask")
+			}
+			var s node.Status
+			if err := callNode(c, http.MethodDelete, c.Args().Get(1), "/v1/ring/"+c.Args().First(), &s); err != nil {
+				return err
+			}
+			node.PrintStatus(os.Stdout, &s)
+			return nil
+		},
+	}
 }
 
 func demoCommand() *cli.Command {

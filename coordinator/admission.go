@@ -2,9 +2,9 @@ package coordinator
 
 import "sync"
 
-// admission counts the requests in flight by the ring they were admitted under, so that a range move can wait until every request of an
-// older ring has ended (DESIGN.md, section 4: "applied").
-type admission struct {
+// Admission counts what is in flight on one node by the ring it was admitted under: requests that the node coordinates, and its own replica's writes. A
+// range move waits until all that was admitted under an older ring has ended (DESIGN.md, section 4: "applied"). The zero value is ready.
+type Admission struct {
 	mu struct {
 		sync.Mutex
 		byRing  map[uint64]int
@@ -17,18 +17,30 @@ type ringWaiter struct {
 	done func()
 }
 
-// enter admits a request under a ring epoch; the returned function ends it.
-func (a *admission) enter(ring uint64) (leave func()) {
+// Enter admits something under the newest view and gives that view; leave, called once, ends it. The view is read again after it was counted: else a new ring
+// could be applied, and found without anything older in flight, between the two.
+func (a *Admission) Enter(newest func() *View) (v *View, leave func()) {
+	for {
+		v = newest()
+		ring := v.Ring.Epoch()
+		a.enter(ring)
+		if newest().Ring.Epoch() == ring {
+			return v, func() { a.leave(ring) }
+		}
+		a.leave(ring)
+	}
+}
+
+func (a *Admission) enter(ring uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.mu.byRing == nil {
 		a.mu.byRing = make(map[uint64]int)
 	}
 	a.mu.byRing[ring]++
-	return func() { a.leave(ring) }
 }
 
-func (a *admission) leave(ring uint64) {
+func (a *Admission) leave(ring uint64) {
 	var ready []ringWaiter
 	a.mu.Lock()
 	if a.mu.byRing[ring]--; a.mu.byRing[ring] == 0 {
@@ -49,8 +61,8 @@ func (a *admission) leave(ring uint64) {
 	}
 }
 
-// older reports whether a request of a ring before the given one is still in flight. REQUIRES: a.mu.
-func (a *admission) older(ring uint64) bool {
+// older reports whether something of a ring before the given one is still in flight. REQUIRES: a.mu.
+func (a *Admission) older(ring uint64) bool {
 	for r := range a.mu.byRing {
 		if r < ring {
 			return true
@@ -59,8 +71,9 @@ func (a *admission) older(ring uint64) bool {
 	return false
 }
 
-// whenDrained calls done once no request of a ring before the given one is in flight.
-func (a *admission) whenDrained(ring uint64, done func()) {
+// WhenDrained calls done once nothing that was admitted under a ring before the given epoch is in flight. That is at most one request timeout later, unless
+// the disk stalls.
+func (a *Admission) WhenDrained(ring uint64, done func()) {
 	a.mu.Lock()
 	if a.older(ring) {
 		a.mu.waiting = append(a.mu.waiting, ringWaiter{ring, done})
@@ -70,7 +83,3 @@ func (a *admission) whenDrained(ring uint64, done func()) {
 	a.mu.Unlock()
 	done()
 }
-
-// WhenDrained calls done once no request that was admitted under a ring before the given epoch is in flight here. At most one timeout later
-// that is so.
-func (c *Coordinator) WhenDrained(ring uint64, done func()) { c.admitted.whenDrained(ring, done) }

@@ -110,6 +110,7 @@ type Options struct {
 	Local        Local
 	Hints        Hints
 	Clock        *clock.HLC
+	Admission    *Admission    // shared with this node's replica
 	WriteTimeout time.Duration // write_request_timeout, 2 s
 	ReadTimeout  time.Duration // read_request_timeout, 5 s
 	RangeTimeout time.Duration // range_request_timeout, 10 s
@@ -148,7 +149,6 @@ type Coordinator struct {
 	Options
 	inFlight atomic.Int64
 	latency  latencies
-	admitted admission
 	stats    Stats
 }
 

@@ -90,13 +90,14 @@ func (c *Coordinator) Read(ctx context.Context, r *ReadRequest, done func(page [
 }
 
 func (c *Coordinator) startRead(ctx context.Context, r *ReadRequest, until time.Time, attempt int, done func([]byte, error)) {
-	op := &readOp{c: c, ctx: ctx, r: r, spec: r.Spec, view: c.Cluster.View(), attempt: attempt, until: until}
+	op := &readOp{c: c, ctx: ctx, r: r, spec: r.Spec, attempt: attempt, until: until}
+	op.view, op.leave = c.Admission.Enter(c.Cluster.View)
 	op.mu.done = done
 	if err := op.plan(); err != nil {
+		op.leave()
 		done(nil, err)
 		return
 	}
-	op.leave = c.admitted.enter(op.view.Ring.Epoch())
 	op.mu.Lock()
 	op.mu.timer = time.AfterFunc(time.Until(until), op.expire)
 	op.mu.Unlock()

@@ -1,8 +1,10 @@
 package coordinator
 
 import (
+	"slices"
 	"time"
 
+	"nodedb/coordinator/consistency"
 	"nodedb/coordinator/readrepair"
 	"nodedb/node/row"
 	"nodedb/node/rpc"
@@ -61,19 +63,16 @@ func (op *readOp) resolved(n *vnodes.Node, reply *ReadReply, err error) {
 	}
 }
 
-// repair merges the pages, writes to each replica what it lacks, and answers once the level's number of them hold the merge. REQUIRES:
-// phase is repairing.
+// repair merges the pages, writes to each replica what it lacks, and answers once the level's number of them hold the merge. While the range moves that
+// has to be so among the old owners and among the new: those that answer no reads yet are repaired as if they held nothing. REQUIRES: phase is repairing.
 func (op *readOp) repair() {
-	pages := make([][]byte, len(op.mu.pages))
-	for i, a := range op.mu.pages {
-		pages[i] = a.page
-	}
+	nodes, pages := op.repairable()
 	merged, err := readrepair.Merge(op.spec.Storage, pages, op.spec.Reverse)
 	if err != nil {
 		op.fail(err)
 		return
 	}
-	tracker, err := op.newTracker()
+	tracker, err := op.repairTracker(nodes)
 	if err != nil {
 		op.fail(err)
 		return
@@ -81,14 +80,47 @@ func (op *readOp) repair() {
 	op.mu.Lock()
 	op.mu.tracker, op.mu.merged = tracker, merged.Page
 	op.mu.Unlock()
-	for i, a := range op.mu.pages {
+	for i, n := range nodes {
 		if len(merged.Repairs[i]) == 0 {
-			op.repaired(a.node, nil)
+			op.repaired(n, nil)
 			continue
 		}
 		op.c.stats.Repaired.Add(1)
-		op.sendRepair(a.node, merged.Repairs[i])
+		op.sendRepair(n, merged.Repairs[i])
 	}
+}
+
+// repairable gives the replicas that can come to hold the merge, and their pages.
+func (op *readOp) repairable() (nodes []*vnodes.Node, pages [][]byte) {
+	for _, a := range op.mu.pages {
+		nodes, pages = append(nodes, a.node), append(pages, a.page)
+	}
+	if !op.owners.Moving() {
+		return nodes, pages
+	}
+	for _, n := range op.owners.Write() {
+		if op.c.Cluster.Alive(n.ID) && !slices.Contains(nodes, n) {
+			nodes, pages = append(nodes, n), append(pages, nil)
+		}
+	}
+	return nodes, pages
+}
+
+// repairTracker counts who holds the merge: for the level on the side that answers reads, and during a move on both.
+func (op *readOp) repairTracker(nodes []*vnodes.Node) (*consistency.Tracker, error) {
+	if !op.owners.Moving() {
+		return op.newTracker()
+	}
+	tracker, err := consistency.NewWrite(op.r.Level, op.owners, op.rep, op.c.DC)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range op.owners.Write() {
+		if !slices.Contains(nodes, n) {
+			tracker.Fail(n.ID)
+		}
+	}
+	return tracker, nil
 }
 
 func (op *readOp) sendRepair(n *vnodes.Node, ms []row.Mutation) {

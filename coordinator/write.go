@@ -78,13 +78,14 @@ func (c *Coordinator) Write(ctx context.Context, r *WriteRequest, done func(erro
 }
 
 func (c *Coordinator) startWrite(ctx context.Context, r *WriteRequest, until time.Time, attempt int, done func(error)) {
-	op := &writeOp{c: c, ctx: ctx, r: r, view: c.Cluster.View(), attempt: attempt, until: until}
+	op := &writeOp{c: c, ctx: ctx, r: r, attempt: attempt, until: until}
+	op.view, op.leave = c.Admission.Enter(c.Cluster.View)
 	op.mu.done = done
 	if err := op.plan(); err != nil {
+		op.leave()
 		done(err)
 		return
 	}
-	op.leave = c.admitted.enter(op.view.Ring.Epoch())
 	op.mu.Lock()
 	op.mu.timer = time.AfterFunc(time.Until(until), op.expire)
 	op.mu.Unlock()
@@ -96,6 +97,9 @@ func (op *writeOp) plan() error {
 	op.targets = make([]writeTarget, len(op.r.Writes))
 	for i := range op.r.Writes {
 		w := &op.r.Writes[i]
+		if err := w.Mutation.CheckSize(); err != nil {
+			return err // replicas would refuse it, and a hint of it could never be delivered
+		}
 		place, rep, ok := op.view.Placement(w.Table.Keyspace)
 		if !ok {
 			return fmt.Errorf("keyspace %q: %w", w.Table.Keyspace, ErrNoKeyspace)
@@ -295,10 +299,12 @@ func (op *writeOp) hinted(target int) {
 }
 
 // again ends this attempt and begins another under the newer ring, with the same mutations and timestamps; no earlier answer counts.
+// After the answer it is a replica like any other that missed the write: its hint is delivered to the present owners.
 func (op *writeOp) again(n *nodeWrite, epoch uint64) {
 	op.mu.Lock()
 	if op.mu.finished {
 		op.mu.Unlock()
+		op.hint(n, false)
 		return
 	}
 	op.mu.finished = true

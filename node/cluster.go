@@ -34,6 +34,7 @@ type cluster struct {
 	transport   rpc.Transport
 	clock       *clock.HLC
 	coordinator *coordinator.Coordinator
+	admission   coordinator.Admission
 	waits       sync.WaitGroup // goroutines of Await
 }
 

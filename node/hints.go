@@ -44,6 +44,9 @@ func (n *Node) deliverHint(to vnodes.HostID, mutation []byte, done func(error)) 
 			switch re.Code {
 			case rpc.CodeDropped:
 				err = hints.ErrObsolete
+			case rpc.CodeInvalid:
+				n.logger.Warn("a hint is dropped: its replica can't take it", "to", node.Address, "table", table.Name, "why", re.Message)
+				err = hints.ErrObsolete
 			case rpc.CodeNotOwner:
 				n.rewrite(coordinator.Write{Table: table, Mutation: m}, done)
 				return

@@ -82,9 +82,16 @@ func (n *Node) step(ctx context.Context, st *metalog.State, m *metalog.Member) e
 func (n *Node) awaitOwners(ctx context.Context, st *metalog.State) error {
 	ctx, cancel := context.WithTimeout(ctx, appliedTimeout)
 	defer cancel()
-	applied := map[vnodes.HostID]bool{n.cluster.self: true}
+	applied := map[vnodes.HostID]bool{}
 	var mu sync.Mutex
 	var all sync.WaitGroup
+	all.Add(1)
+	n.cluster.admission.WhenDrained(st.RingEpoch, func() {
+		mu.Lock()
+		applied[n.cluster.self] = true
+		mu.Unlock()
+		all.Done()
+	})
 	for i := range st.Members {
 		m := &st.Members[i].Node
 		if m.ID == n.cluster.self {
@@ -111,7 +118,11 @@ func (n *Node) awaitOwners(ctx context.Context, st *metalog.State) error {
 	return nil
 }
 
+// majority reports whether most of a range's owners have applied a step; a range that has none needs nobody.
 func majority(nodes []*vnodes.Node, applied map[vnodes.HostID]bool) bool {
+	if len(nodes) == 0 {
+		return true
+	}
 	count := 0
 	for _, m := range nodes {
 		if applied[m.ID] {
@@ -159,17 +170,36 @@ func (n *Node) streamJobs() []streamJob {
 	view := n.cluster.View()
 	var jobs []streamJob
 	for name, ks := range view.Catalog.Keyspaces {
-		place, _, _ := view.Placement(name)
+		place, rep, _ := view.Placement(name)
 		for _, rr := range place.Ranges() {
-			if !owns(rr.Replicas.New, n.cluster.self) || owns(rr.Replicas.Old, n.cluster.self) {
+			old := rr.Replicas.Old
+			if !owns(rr.Replicas.New, n.cluster.self) || owns(old, n.cluster.self) || len(old) == 0 {
 				continue
 			}
+			level := streamLevel(rr.Replicas, rep, n.Config.Datacenter)
 			for _, t := range ks.Tables {
-				jobs = append(jobs, streamJob{t, rr.Range, consistency.Quorum})
+				jobs = append(jobs, streamJob{t, rr.Range, level})
 			}
 		}
 	}
 	return jobs
+}
+
+// streamLevel is QUORUM, or all of the owners where there are fewer than a quorum: a keyspace may ask for more replicas than the cluster had nodes.
+func streamLevel(owners *vnodes.Replicas, rep vnodes.Replication, dc string) consistency.Level {
+	tracker, err := consistency.NewRead(consistency.Quorum, owners, rep, dc)
+	if err == nil {
+		if _, _, ok := tracker.Available(func(vnodes.HostID) bool { return true }); ok {
+			return consistency.Quorum
+		}
+	}
+	switch len(owners.Read()) {
+	case 1:
+		return consistency.One
+	case 2:
+		return consistency.Two
+	}
+	return consistency.Three
 }
 
 func owns(nodes []*vnodes.Node, id vnodes.HostID) bool {
@@ -262,4 +292,10 @@ func (n *Node) grow(ctx context.Context, st *metalog.State) {
 		}
 		st = next
 	}
+}
+
+// Remove gives a member up that has not finished joining and won't: its place in the line is free, and its host id is never admitted again.
+func (n *Node) Remove(ctx context.Context, id vnodes.HostID) error {
+	_, _, err := n.log.Propose(ctx, &metalog.Entry{Kind: metalog.EntryRemoveMember, Host: id})
+	return err
 }

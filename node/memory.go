@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,6 +65,7 @@ func (n *Node) markPending(c *schema.Catalog) {
 
 // refill fetches the pending tables from the other replicas, until none is left.
 func (n *Node) refill(ctx context.Context) {
+	var said time.Time
 	for ctx.Err() == nil {
 		ids := n.pending.list()
 		if len(ids) == 0 {
@@ -75,11 +77,13 @@ func (n *Node) refill(ctx context.Context) {
 				n.pending.set(row.StorageID(id), false) // dropped meanwhile
 				continue
 			}
-			if err := n.refillTable(ctx, t); err != nil {
+			err := n.refillTable(ctx, t)
+			if err == nil {
+				n.pending.set(t.Storage, false)
+			} else if time.Since(said) > sayAgain {
+				said = time.Now()
 				n.logger.Info("memory table not refilled yet", "table", t.Keyspace+"."+t.Name, "why", err)
-				continue
 			}
-			n.pending.set(t.Storage, false)
 		}
 		select {
 		case <-ctx.Done():
@@ -88,79 +92,70 @@ func (n *Node) refill(ctx context.Context) {
 	}
 }
 
-// refillTable fetches the ranges of one table that this node owns from a read quorum. Where too many replicas restarted for one, it takes what is
-// left; with none left, the table starts empty, which is what memory tables promise no more than.
+// sayAgain is how often a refill that waits says so.
+const sayAgain = 30 * time.Second
+
+// refillTable fetches the ranges of one table that this node owns, each from a read quorum. Where too many of a range's replicas restarted for one, it takes
+// what is left; with none left the range starts empty, which is all that memory tables promise.
 func (n *Node) refillTable(ctx context.Context, t *schema.Table) error {
-	err := n.fetchOwned(ctx, t, consistency.Quorum)
-	if err == nil {
+	place, _, ok := n.cluster.View().Placement(t.Keyspace)
+	if !ok {
 		return nil
 	}
-	ready, total, down := n.readyReplicas(t)
-	switch {
-	case down > 0:
-		return fmt.Errorf("%w; waiting for %d nodes that are down", err, down)
-	case ready == 0:
-		n.logger.Warn("memory table starts EMPTY: every replica was restarted", "table", t.Keyspace+"."+t.Name, "others", total)
-		return nil
+	empty := 0
+	for _, rr := range place.Ranges() {
+		if !rr.Replicas.Contains(n.cluster.self) {
+			continue
+		}
+		lost, err := n.refillRange(ctx, t, rr)
+		if err != nil {
+			return err
+		}
+		empty += lost
 	}
-	n.logger.Warn("memory table is refilled from fewer replicas than a quorum: the others were restarted too",
-		"table", t.Keyspace+"."+t.Name, "ready", ready, "others", total)
-	return n.fetchOwned(ctx, t, consistency.One)
+	if empty > 0 {
+		n.logger.Warn("memory table starts EMPTY where every replica was restarted", "table", t.Keyspace+"."+t.Name, "ranges", empty)
+	}
+	return nil
 }
 
-// readyReplicas asks the other members whether they hold a memory table's rows.
-func (n *Node) readyReplicas(t *schema.Table) (ready, total, down int) {
+// refillRange fetches one range; lost is 1 when there is nobody left to fetch it from.
+func (n *Node) refillRange(ctx context.Context, t *schema.Table, rr vnodes.RangeReplicas) (lost int, err error) {
+	err = n.fetch(ctx, streamJob{t, rr.Range, consistency.Quorum})
+	if err == nil {
+		return 0, nil
+	}
+	ready, down := n.readyReplicas(t, rr.Replicas.Write())
+	switch {
+	case down > 0:
+		return 0, fmt.Errorf("%w; waiting for %d replicas that are down", err, down)
+	case ready == 0:
+		return 1, nil
+	}
+	return 0, n.fetch(ctx, streamJob{t, rr.Range, consistency.One})
+}
+
+// readyReplicas asks the other owners of a range whether they hold a memory table's rows.
+func (n *Node) readyReplicas(t *schema.Table, owners []*vnodes.Node) (ready, down int) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	for _, m := range n.cluster.View().Ring.Nodes() {
+	for _, m := range owners {
 		if m.ID == n.cluster.self {
 			continue
 		}
-		total++
 		all.Add(1)
 		n.askStatus(m, statusTimeout, func(r report, err error) {
 			mu.Lock()
 			defer mu.Unlock()
 			defer all.Done()
-			if err != nil {
+			switch {
+			case err != nil:
 				down++
-				return
+			case !slices.Contains(r.Pending, uint32(t.Storage)):
+				ready++
 			}
-			for _, id := range r.Pending {
-				if row.StorageID(id) == t.Storage {
-					return
-				}
-			}
-			ready++
 		})
 	}
 	all.Wait()
-	return ready, total, down
-}
-
-func (n *Node) fetchOwned(ctx context.Context, t *schema.Table, level consistency.Level) error {
-	place, _, ok := n.cluster.View().Placement(t.Keyspace)
-	if !ok {
-		return nil
-	}
-	for _, span := range place.Owned(n.cluster.self) {
-		for _, part := range unwrapped(span) {
-			if err := n.fetch(ctx, streamJob{t, part, level}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// unwrapped splits a range at the end of the ring, as reads want it.
-func unwrapped(r vnodes.Range) []vnodes.Range {
-	if r.Start < r.End {
-		return []vnodes.Range{r}
-	}
-	parts := []vnodes.Range{{Start: r.Start, End: vnodes.MaxToken}}
-	if r.End > vnodes.MinToken {
-		parts = append(parts, vnodes.Range{Start: vnodes.MinToken, End: r.End})
-	}
-	return parts
+	return ready, down
 }

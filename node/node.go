@@ -158,7 +158,7 @@ func (n *Node) openStore() error {
 	}
 	engine, err := storage.Open(storage.Options{
 		FS: n.FS, Dir: filepath.Join(n.Config.Data, "store"), Sync: mode, SyncPeriod: time.Duration(n.Config.CommitlogSyncPeriod),
-		CacheBytes: int64(n.Config.CacheSize), Logger: n.logger, Fatal: n.fatal,
+		CacheBytes: int64(n.Config.CacheSize), Logger: n.logger, Fatal: n.fatal, Metrics: n.metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("open %s: %w", n.Config.Data, err)
@@ -198,7 +198,7 @@ func (n *Node) openCluster() (err error) {
 	n.log, err = metalog.Open(metalog.Options{
 		Self: c.self, Name: c.name, Store: system{n.engine}, Transport: n.transport, MetaPort: c.storagePort, Logger: n.logger,
 		Node: vnodes.Node{ID: c.self, Address: n.Config.Listen, DC: n.Config.Datacenter, Rack: n.Config.Rack, Weight: n.Config.NumTokens},
-		Now:  time.Now, NewID: func() [16]byte { return uuid.New() }, OnApply: n.applied,
+		Now:  time.Now, NewID: func() [16]byte { return uuid.New() }, OnApply: n.applied, Fatal: n.fatal,
 	})
 	if err != nil {
 		return err
@@ -219,9 +219,11 @@ func (n *Node) openCluster() (err error) {
 	if err != nil {
 		return err
 	}
-	n.replica = replica.New(replica.Options{Self: c.self, Store: n.engine, Cluster: c, Clock: n.clock, Pending: n.pending.Contains})
+	n.replica = replica.New(replica.Options{Self: c.self, Store: n.engine, Cluster: c, Clock: n.clock, Pending: n.pending.Contains,
+		Admission: &c.admission})
 	n.coordinator = coordinator.New(coordinator.Options{
 		Self: c.self, DC: n.Config.Datacenter, Cluster: c, Transport: n.transport, Local: n.replica, Hints: n.hints, Clock: n.clock,
+		Admission:    &c.admission,
 		WriteTimeout: time.Duration(n.Config.WriteRequestTimeout), ReadTimeout: time.Duration(n.Config.ReadRequestTimeout),
 		RangeTimeout: time.Duration(n.Config.RangeRequestTimeout),
 	})

@@ -42,7 +42,7 @@ func (c *cluster) handleApplied(in *rpc.Inbound) {
 			in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeStale, Message: err.Error(), Epoch: c.View().Epoch})
 			return
 		}
-		c.coordinator.WhenDrained(c.View().Ring.Epoch(), func() { in.Reply(nil, nil) })
+		c.admission.WhenDrained(c.View().Ring.Epoch(), func() { in.Reply(nil, nil) })
 	})
 }
 

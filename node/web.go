@@ -5,9 +5,11 @@ import (
 	"errors"
 	"net/http"
 
+	"nodedb/gossip/metalog"
 	"nodedb/query"
 	"nodedb/query/httpapi"
 	"nodedb/query/wire"
+	"nodedb/vnodes"
 )
 
 // errStarting is what /readyz says until the node answers requests, and again while it drains.
@@ -24,7 +26,10 @@ func (n *Node) newWeb(engine *query.Engine) (*httpapi.Server, error) {
 			}
 			return nil
 		},
-		Extra: map[string]http.Handler{"GET /v1/replica/{keyspace}/{table}": http.HandlerFunc(n.replicaChecksum)},
+		Extra: map[string]http.Handler{
+			"GET /v1/replica/{keyspace}/{table}": http.HandlerFunc(n.replicaChecksum),
+			"DELETE /v1/ring/{host_id}":          http.HandlerFunc(n.removeMember),
+		},
 	})
 }
 
@@ -38,5 +43,21 @@ func (n *Node) replicaChecksum(w http.ResponseWriter, r *http.Request) {
 		httpapi.Refuse(w, err)
 	default:
 		httpapi.Reply(w, sum)
+	}
+}
+
+// removeMember answers DELETE /v1/ring/HOST_ID.
+func (n *Node) removeMember(w http.ResponseWriter, r *http.Request) {
+	id, err := vnodes.ParseHostID(r.PathValue("host_id"))
+	if err == nil {
+		err = n.Remove(r.Context(), id)
+	}
+	switch {
+	case errors.Is(err, metalog.ErrInvalid), errors.Is(err, vnodes.ErrHostID):
+		httpapi.Refuse(w, wire.Errorf(wire.CodeInvalid, "%v", err))
+	case err != nil:
+		httpapi.Refuse(w, err)
+	default:
+		httpapi.Reply(w, n.Status())
 	}
 }

@@ -47,6 +47,7 @@ type testNode struct {
 	handlers    map[rpc.Verb]rpc.Handler
 	hints       map[vnodes.HostID][][]byte
 	clock       *clock.HLC
+	admission   coordinator.Admission
 }
 
 const testStorage row.StorageID = 1
@@ -113,9 +114,10 @@ func (c *testCluster) addNode(i int, view *coordinator.View) *testNode {
 	if m.clock, err = clock.New(clock.Options{}); err != nil {
 		c.t.Fatal(err)
 	}
-	m.replica = New(Options{Self: m.id, Store: m.store, Cluster: m, Clock: m.clock, Readers: 2})
+	m.replica = New(Options{Self: m.id, Store: m.store, Cluster: m, Clock: m.clock, Readers: 2, Admission: &m.admission})
 	m.replica.Register(m)
-	m.coordinator = coordinator.New(coordinator.Options{Self: m.id, DC: "dc1", Cluster: m, Transport: m, Local: m.replica, Hints: m, Clock: m.clock})
+	m.coordinator = coordinator.New(coordinator.Options{Self: m.id, DC: "dc1", Cluster: m, Transport: m, Local: m.replica, Hints: m, Clock: m.clock,
+		Admission: &m.admission})
 	c.nodes = append(c.nodes, m)
 	return m
 }

@@ -16,7 +16,6 @@ import (
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 	"nodedb/node/storage"
-	"nodedb/query/schema"
 	"nodedb/vnodes"
 )
 
@@ -32,6 +31,8 @@ type Options struct {
 	Store   Store
 	Cluster coordinator.Cluster
 	Clock   *clock.HLC
+	// Admission counts this replica's writes in flight; it is shared with the node's coordinator.
+	Admission *coordinator.Admission
 	// Pending reports whether a memory table's rows are not back yet after a restart: its reads are refused. nil: never.
 	Pending func(row.StorageID) bool
 	// Readers is how many remote reads run at once; default 4 a core. Queue is how many may wait for one; default 1,024: more are
@@ -42,8 +43,9 @@ type Options struct {
 // Replica applies and reads on this node's own storage, for itself (Write, Read) and for others (Register).
 type Replica struct {
 	Options
-	jobs chan func()
-	wait sync.WaitGroup
+	jobs   chan func()
+	writer *writer
+	wait   sync.WaitGroup
 }
 
 // New starts the readers; Close stops them.
@@ -54,7 +56,7 @@ func New(o Options) *Replica {
 	if o.Queue == 0 {
 		o.Queue = 1024
 	}
-	r := &Replica{Options: o, jobs: make(chan func(), o.Queue)}
+	r := &Replica{Options: o, jobs: make(chan func(), o.Queue), writer: newWriter(o.Store)}
 	for range o.Readers {
 		r.wait.Add(1)
 		go func() {
@@ -67,9 +69,10 @@ func New(o Options) *Replica {
 	return r
 }
 
-// Close waits for the reads that are queued. The transport must have stopped delivering.
+// Close waits for what is queued. The transport must have stopped delivering.
 func (r *Replica) Close() {
 	close(r.jobs)
+	r.writer.close()
 	r.wait.Wait()
 }
 
@@ -167,51 +170,43 @@ func (r *Replica) admit(from rpc.Peer, until time.Time, f *coordinator.Fence, ne
 // Write applies a message of this node's own coordinator.
 func (r *Replica) Write(m *coordinator.WriteMessage, done func(error)) { r.apply(m, done) }
 
-// apply decodes, checks ownership, and writes all mutations as one batch.
+// apply decodes, checks the ring, and queues all mutations as one batch. Until it is durable it counts as in flight under the ring it was admitted under.
 func (r *Replica) apply(m *coordinator.WriteMessage, done func(error)) {
-	view := r.Cluster.View()
+	view, leave := r.Admission.Enter(r.Cluster.View)
+	ms, err := r.decode(view, m)
+	if err != nil {
+		leave()
+		done(err)
+		return
+	}
+	r.writer.add(ms, func(err error) {
+		leave()
+		done(asRemote(err))
+	})
+}
+
+func (r *Replica) decode(view *coordinator.View, m *coordinator.WriteMessage) ([]row.Mutation, error) {
 	ms := make([]row.Mutation, len(m.Mutations))
 	for i, b := range m.Mutations {
 		mut, rest, err := row.DecodeMutation(b)
 		if err != nil || len(rest) != 0 {
-			done(&rpc.RemoteError{Code: rpc.CodeInvalid, Message: fmt.Sprintf("mutation %d of %d is malformed: %v", i+1, len(ms), err)})
-			return
+			return nil, &rpc.RemoteError{Code: rpc.CodeInvalid, Message: fmt.Sprintf("mutation %d of %d is malformed: %v", i+1, len(ms), err)}
 		}
-		if err := r.owns(view, &m.Fence, mut.Storage, mut.Token); err != nil {
-			done(err)
-			return
+		if err := r.owns(view, &m.Fence, mut.Storage); err != nil {
+			return nil, err
 		}
 		ms[i] = mut
 	}
-	r.Store.Apply(ms, func(err error) { done(asRemote(err)) })
+	return ms, nil
 }
 
-// owns checks that this node owns a token for writes under the ring it knows, if that is newer than the coordinator's.
-func (r *Replica) owns(view *coordinator.View, f *coordinator.Fence, id row.StorageID, token vnodes.Token) error {
-	if view.Ring.Epoch() <= f.Ring {
-		return nil
+// owns checks that a write was sent under a ring as new as this node's. A request of an older ring counts its answers among owners that may not be the
+// present ones: even a replica that still is an owner refuses it, or former owners could make up a level.
+func (r *Replica) owns(view *coordinator.View, f *coordinator.Fence, id row.StorageID) error {
+	if view.Ring.Epoch() > f.Ring {
+		return r.notOwner(view)
 	}
-	owners, err := r.owners(view, id, token)
-	if err != nil {
-		return err
-	}
-	// While a range moves, a coordinator that doesn't know would leave out its new owners.
-	if !owners.Moving() && owners.Contains(r.Self) {
-		return nil
-	}
-	return r.notOwner(view)
-}
-
-func (r *Replica) owners(view *coordinator.View, id row.StorageID, token vnodes.Token) (*vnodes.Replicas, error) {
-	table, err := r.table(view, id)
-	if err != nil {
-		return nil, err
-	}
-	place, _, ok := view.Placement(table.Keyspace)
-	if !ok {
-		return nil, dropped(id)
-	}
-	return place.Replicas(token), nil
+	return r.exists(view, id)
 }
 
 func (r *Replica) notOwner(view *coordinator.View) error {
@@ -219,11 +214,11 @@ func (r *Replica) notOwner(view *coordinator.View) error {
 		Message: fmt.Sprintf("not the owner under the ring of epoch %d", view.Ring.Epoch())}
 }
 
-func (r *Replica) table(view *coordinator.View, id row.StorageID) (*schema.Table, error) {
-	if t, ok := view.Catalog.TableByStorage(id); ok {
-		return t, nil
+func (r *Replica) exists(view *coordinator.View, id row.StorageID) error {
+	if _, ok := view.Catalog.TableByStorage(id); !ok {
+		return dropped(id)
 	}
-	return nil, dropped(id)
+	return nil
 }
 
 func dropped(id row.StorageID) error {
@@ -249,29 +244,15 @@ func (r *Replica) read(ctx context.Context, m *coordinator.ReadMessage, buf []by
 	return &coordinator.ReadReply{Page: page}, nil
 }
 
-// answersReads checks that this node answers reads for what is asked under the ring it knows, if that is newer than the coordinator's.
+// answersReads checks that a read was sent under a ring as new as this node's, and that what it asks for is here.
 func (r *Replica) answersReads(m *coordinator.ReadMessage) error {
 	if r.Pending != nil && r.Pending(m.Spec.Storage) {
 		return &rpc.RemoteError{Code: rpc.CodeNotReady, Message: "the replica was restarted and waits for the memory table's rows"}
 	}
-	view := r.Cluster.View()
-	if view.Ring.Epoch() <= m.Ring {
-		return nil
+	if view := r.Cluster.View(); view.Ring.Epoch() > m.Ring {
+		return r.notOwner(view)
 	}
-	token := m.Spec.Token
-	if m.Spec.Key == nil {
-		return r.notOwner(view) // a range was cut by the older ring
-	}
-	owners, err := r.owners(view, m.Spec.Storage, token)
-	if err != nil {
-		return err
-	}
-	for _, n := range owners.Read() {
-		if n.ID == r.Self {
-			return nil
-		}
-	}
-	return r.notOwner(view)
+	return nil
 }
 
 // asRemote gives storage's failures their code.

@@ -299,8 +299,43 @@ func changeSchema(s *State, raw []byte) (*State, schema.Target, error) {
 	if err != nil {
 		return nil, target, err
 	}
+	if ch.Op == schema.AlterKeyspace {
+		if err := mayReplicate(s, catalog, ch.Keyspace); err != nil {
+			return nil, schema.Target{}, err
+		}
+	}
 	next.Catalog = catalog
 	return &next, target, nil
+}
+
+// mayReplicate refuses a replication under which some range of a keyspace with tables would have other owners: nothing moves the data to them, and reads
+// would not find it.
+func mayReplicate(s *State, catalog *schema.Catalog, keyspace string) error {
+	was, ok := s.Catalog.Keyspace(keyspace)
+	is, still := catalog.Keyspace(keyspace)
+	if !ok || !still || len(was.Tables) == 0 || s.Ring == nil {
+		return nil
+	}
+	before, after := s.Ring.Place(was.Replication), s.Ring.Place(is.Replication)
+	for _, rr := range before.Ranges() {
+		if !sameOwners(rr.Replicas.Write(), after.Replicas(rr.Range.End).Write()) {
+			return fmt.Errorf("%w: the new replication of keyspace %s gives its data other owners, and this release does not move it to them: "+
+				"drop its %d tables first, or create another keyspace and copy them", schema.ErrInvalid, keyspace, len(was.Tables))
+		}
+	}
+	return nil
+}
+
+func sameOwners(a, b []*vnodes.Node) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for _, n := range a {
+		if !slices.ContainsFunc(b, func(m *vnodes.Node) bool { return m.ID == n.ID }) {
+			return false
+		}
+	}
+	return true
 }
 
 func isUnknown(err error) bool { return errors.Is(err, ErrUnknown) }
