@@ -97,8 +97,8 @@ func TestMutationLimits(t *testing.T) {
 	}{
 		{"largest key", exact(make([]byte, MaxKeyBytes), value(1)), true},
 		{"key too long", exact(make([]byte, MaxKeyBytes+1), value(1)), false},
-		{"largest clustering key", Mutation{Rows: []Entry{{make([]byte, MaxKeyBytes), value(1)}}}, true},
-		{"clustering key too long", Mutation{Rows: []Entry{{make([]byte, MaxKeyBytes+1), value(1)}}}, false},
+		{"largest clustering key", Mutation{Rows: []Entry{{make([]byte, MaxClusteringBytes), value(1)}}}, true},
+		{"clustering key too long", Mutation{Rows: []Entry{{make([]byte, MaxClusteringBytes+1), value(1)}}}, false},
 		{"largest mutation", exact(nil, value(MaxMutationBytes-extra)), true},
 		{"mutation too large", exact(nil, value(MaxMutationBytes-extra+1)), false},
 	} {
