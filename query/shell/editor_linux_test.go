@@ -110,7 +110,7 @@ func newTerminal(t *testing.T) *terminal {
 	defer waits.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestEditorChild$")
-	cmd.Env = append(os.Environ(), childEnv+"=1", "TERM=xterm", "INPUTRC=/dev/null")
+	cmd.Env = append(os.Environ(), childEnv+"=1", "TERM=xterm", "INPUTRC=/dev/null", "GORACE=atexit_sleep_ms=0")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = slave, slave, slave, []*os.File{tells, waits}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
