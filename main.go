@@ -203,6 +203,9 @@ func start(c *cli.Context) error {
 		return usage("%v", err)
 	}
 	logger := newLogger(cfg)
+	for _, name := range config.Unknown(os.Environ()) {
+		logger.Warn("this variable is no setting; see nodedb start --help", "variable", name)
+	}
 	ctx, cancel := interruptible()
 	defer cancel()
 	failed := make(chan error, 1)
@@ -408,6 +411,9 @@ func runShell(c *cli.Context) error {
 	}
 	if c.NArg() > 1 {
 		o.Port = c.Args().Get(1)
+	}
+	if _, err := strconv.ParseUint(o.Port, 10, 16); o.Port != "" && err != nil {
+		return usage("shell: want a port from 1 to 65535, got %q", o.Port)
 	}
 	if c.IsSet("e") && o.Execute == "" {
 		return nil

@@ -13,6 +13,7 @@ import (
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 	"nodedb/node/storage"
+	"nodedb/node/trace"
 	"nodedb/query/schema"
 	"nodedb/vnodes"
 )
@@ -110,6 +111,7 @@ type Options struct {
 	Local        Local
 	Hints        Hints
 	Clock        *clock.HLC
+	Traces       *trace.Recorder // nil: traced requests leave none
 	Admission    *Admission    // shared with this node's replica
 	WriteTimeout time.Duration // write_request_timeout, 2 s
 	ReadTimeout  time.Duration // read_request_timeout, 5 s

@@ -82,3 +82,9 @@ func wantsHint(err error) bool {
 	}
 	return true
 }
+
+// isOverload reports whether a replica shed a request unexecuted.
+func isOverload(err error) bool {
+	var re *rpc.RemoteError
+	return errors.As(err, &re) && re.Code == rpc.CodeOverloaded
+}

@@ -9,6 +9,7 @@ import (
 
 	"nodedb/node/row"
 	"nodedb/node/storage"
+	"nodedb/node/trace"
 	"nodedb/vnodes"
 )
 
@@ -27,6 +28,8 @@ type Fence struct {
 type WriteMessage struct {
 	Fence
 	Mutations [][]byte // row.Mutation bytes
+	// Trace takes the steps on this node's own replica; it doesn't travel (rpc.Call.Trace does).
+	Trace *trace.Span
 	// Repair says that the mutations complete a read or a stream: owners only, no further checks of timestamps.
 	Repair bool
 }
@@ -36,12 +39,14 @@ type ReadMessage struct {
 	Fence
 	Digest bool
 	Spec   storage.ReadSpec
+	Trace  *trace.Span // as in WriteMessage
 }
 
 // ReadReply answers VerbRead: a page, or its digest.
 type ReadReply struct {
 	Page   []byte
 	Digest [16]byte
+	Events []byte // of a traced read: trace.Encode's
 }
 
 var encoders = sync.Pool{New: func() any {
@@ -122,6 +127,9 @@ func (r *ReadReply) encodeTo(e *encoder) {
 	e.uint(messageVersion)
 	e.bytes(r.Digest[:])
 	e.bytes(r.Page)
+	if r.Events != nil {
+		e.bytes(r.Events)
+	}
 }
 
 // decoder reads an envelope; the first failure sticks.
@@ -257,6 +265,9 @@ func DecodeReadReply(body []byte) (*ReadReply, error) {
 	r := &ReadReply{}
 	copy(r.Digest[:], d.bytes())
 	r.Page = d.bytes()
+	if d.err == nil && d.r.Len() > 0 {
+		r.Events = d.bytes()
+	}
 	return r, d.err
 }
 

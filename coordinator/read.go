@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sort"
 	"sync"
@@ -37,21 +36,23 @@ type readOp struct {
 
 	mu struct {
 		sync.Mutex
-		phase      readPhase
-		candidates []*vnodes.Node // live owners that count for the level, best first
-		next       int            // the next candidate to ask
-		tracker    *consistency.Tracker
-		page       []byte // the first data answer
-		havePage   bool
-		digest     [16]byte   // of page
-		digests    [][16]byte // answered
-		pages      []answered // resolving: data of each replica
-		merged     []byte     // repairing: the answer to give
-		reason     error
-		timedOut   bool
-		done       func([]byte, error)
-		timer      *time.Timer // deadline
-		spare      *time.Timer // speculation
+		phase       readPhase
+		candidates  []*vnodes.Node // live owners that count for the level, best first
+		next        int            // the next candidate to ask
+		tracker     *consistency.Tracker
+		page        []byte // the first data answer
+		havePage    bool
+		pagesComing int        // data requests under way
+		digest      [16]byte   // of page
+		digests     [][16]byte // answered
+		pages       []answered // resolving: data of each replica
+		merged      []byte     // repairing: the answer to give
+		reason      error
+		timedOut    bool
+		overloads   int // replicas that shed the request
+		done        func([]byte, error)
+		timer       *time.Timer // deadline
+		spare       *time.Timer // speculation
 	}
 }
 
@@ -198,13 +199,25 @@ func (op *readOp) askSpare() bool {
 }
 
 func (op *readOp) send(n *vnodes.Node, digest bool) {
-	op.request(n, digest, func(reply *ReadReply, err error) { op.answer(n, digest, reply, err) })
+	if !digest {
+		op.mu.Lock()
+		op.mu.pagesComing++
+		op.mu.Unlock()
+	}
+	op.request(n, &op.spec, digest, func(reply *ReadReply, err error) {
+		if !digest {
+			op.mu.Lock()
+			op.mu.pagesComing--
+			op.mu.Unlock()
+		}
+		op.answer(n, digest, reply, err)
+	})
 }
 
 // request reads from one replica, local or remote, and keeps its latency. The reply is the caller's to keep.
-func (op *readOp) request(n *vnodes.Node, digest bool, done func(*ReadReply, error)) {
+func (op *readOp) request(n *vnodes.Node, spec *storage.ReadSpec, digest bool, done func(*ReadReply, error)) {
 	begun := time.Now()
-	m := &ReadMessage{Fence: op.fence(), Digest: digest, Spec: op.spec}
+	m := &ReadMessage{Fence: op.fence(), Digest: digest, Spec: *spec}
 	finish := func(reply *ReadReply, err error) {
 		if err == nil {
 			op.c.latency.observe(n.ID, time.Since(begun))
@@ -215,9 +228,14 @@ func (op *readOp) request(n *vnodes.Node, digest bool, done func(*ReadReply, err
 		op.c.Local.Read(op.ctx, m, finish)
 		return
 	}
+	left := time.Until(op.until)
+	if left <= 0 {
+		finish(nil, rpc.ErrTimeout)
+		return
+	}
 	encode(m.encodeTo, func(body []byte) {
 		op.c.Transport.Send(&rpc.Call{
-			To: op.c.Cluster.Peer(n), Verb: rpc.VerbRead, Body: body, Timeout: time.Until(op.until), Trace: op.r.Trace,
+			To: op.c.Cluster.Peer(n), Verb: rpc.VerbRead, Body: body, Timeout: left, Trace: op.r.Trace,
 			Done: func(body []byte, err error) {
 				if err != nil {
 					finish(nil, err)
@@ -286,11 +304,18 @@ func (op *readOp) refused(n *vnodes.Node, err error) {
 		return
 	}
 	op.mu.Lock()
-	if op.mu.phase == asking && op.mu.tracker.Hopeless() {
+	switch {
+	case op.mu.phase != asking:
+		op.mu.Unlock()
+	case op.mu.tracker.Hopeless():
 		op.finish(nil, op.outcome())
-		return
+	case op.mu.tracker.Met() && !op.mu.havePage && op.mu.pagesComing == 0:
+		op.mu.phase = resolving // EACH_QUORUM: digests of all data centres, and nobody left to ask for data
+		op.mu.Unlock()
+		op.resolve()
+	default:
+		op.mu.Unlock()
 	}
-	op.mu.Unlock()
 }
 
 // note records a failure. REQUIRES: op.mu.
@@ -300,14 +325,16 @@ func (op *readOp) note(n *vnodes.Node, err error) {
 		op.mu.reason = err
 	}
 	op.mu.timedOut = op.mu.timedOut || isTimeout(err)
+	if isOverload(err) {
+		op.mu.overloads++
+	}
 }
 
 // outcome is the error of a read that can't be answered. REQUIRES: op.mu.
 func (op *readOp) outcome() error {
 	received, failed, required := op.mu.tracker.Counts()
-	var re *rpc.RemoteError
-	if errors.As(op.mu.reason, &re) && re.Code == rpc.CodeOverloaded && received == 0 {
-		return &Overloaded{What: re.Message}
+	if op.mu.reason != nil && op.mu.overloads == failed && received == 0 {
+		return &Overloaded{What: op.mu.reason.Error()}
 	}
 	if op.mu.timedOut || op.mu.reason == nil {
 		return &Timeout{Level: op.r.Level, Received: received, BlockFor: required, DataPresent: op.mu.havePage}

@@ -22,13 +22,14 @@ func (op *readOp) resolve() {
 	}
 	op.mu.Lock()
 	op.mu.tracker = tracker
-	op.spec.PartitionRows, op.spec.NoRows = 0, false
 	candidates := op.mu.candidates
 	op.mu.Unlock()
+	full := op.spec
+	full.PartitionRows, full.NoRows = 0, false
 	for _, remote := range []bool{true, false} {
 		for _, n := range candidates {
 			if (n.ID != op.c.Self) == remote {
-				op.request(n, false, func(reply *ReadReply, err error) { op.resolved(n, reply, err) })
+				op.request(n, &full, false, func(reply *ReadReply, err error) { op.resolved(n, reply, err) })
 			}
 		}
 	}

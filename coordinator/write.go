@@ -9,6 +9,7 @@ import (
 
 	"nodedb/coordinator/consistency"
 	"nodedb/node/rpc"
+	"nodedb/node/trace"
 	"nodedb/vnodes"
 )
 
@@ -29,17 +30,20 @@ type writeOp struct {
 	attempt int
 	until   time.Time
 	leave   func()
+	span    *trace.Span // nil: not traced
 
 	targets []writeTarget
 	nodes   []nodeWrite
 
 	mu struct {
 		sync.Mutex
-		finished bool
-		reason   error // first failure
-		timedOut bool
-		done     func(error)
-		timer    *time.Timer
+		finished            bool
+		reason              error // first failure
+		timedOut            bool
+		acked               bool // some node has written its part
+		failures, overloads int  // nodes that failed, and of those the ones that shed the request
+		done                func(error)
+		timer               *time.Timer
 	}
 }
 
@@ -78,7 +82,7 @@ func (c *Coordinator) Write(ctx context.Context, r *WriteRequest, done func(erro
 }
 
 func (c *Coordinator) startWrite(ctx context.Context, r *WriteRequest, until time.Time, attempt int, done func(error)) {
-	op := &writeOp{c: c, ctx: ctx, r: r, attempt: attempt, until: until}
+	op := &writeOp{c: c, ctx: ctx, r: r, attempt: attempt, until: until, span: c.Traces.Span(r.Trace, "coordinator")}
 	op.view, op.leave = c.Admission.Enter(c.Cluster.View)
 	op.mu.done = done
 	if err := op.plan(); err != nil {
@@ -156,7 +160,10 @@ func (op *writeOp) send() {
 		}
 	}
 	if self != nil {
-		op.c.Local.Write(op.message(self, &fence), func(err error) { op.answer(self, err) })
+		op.span.Add("Writing to the own replica")
+		m := op.message(self, &fence)
+		m.Trace = op.span.On("replica")
+		op.c.Local.Write(m, func(err error) { op.answer(self, err) })
 	}
 }
 
@@ -169,16 +176,28 @@ func (op *writeOp) message(n *nodeWrite, f *Fence) *WriteMessage {
 }
 
 func (op *writeOp) sendRemote(n *nodeWrite, f *Fence) {
+	if op.span != nil {
+		op.span.Addf("Sending WRITE of %d mutation(s) to /%s", len(n.targets), n.node.Address)
+	}
+	left := time.Until(op.until)
+	if left <= 0 {
+		op.failed(n, rpc.ErrTimeout, true)
+		return
+	}
 	encode(op.message(n, f).encodeTo, func(body []byte) {
 		op.c.Transport.Send(&rpc.Call{
-			To: op.c.Cluster.Peer(n.node), Verb: rpc.VerbWrite, Body: body, Timeout: time.Until(op.until), Trace: op.r.Trace,
-			Done: func(_ []byte, err error) { op.answer(n, err) },
+			To: op.c.Cluster.Peer(n.node), Verb: rpc.VerbWrite, Body: body, Timeout: left, Trace: op.r.Trace,
+			Done: func(events []byte, err error) {
+				op.span.Merge(n.node.Address, events)
+				op.answer(n, err)
+			},
 		})
 	})
 }
 
 // answer takes one node's outcome.
 func (op *writeOp) answer(n *nodeWrite, err error) {
+	answered(op.span, n.node, "WRITE", err)
 	if err == nil {
 		op.acked(n)
 		return
@@ -196,6 +215,7 @@ func (op *writeOp) answer(n *nodeWrite, err error) {
 
 func (op *writeOp) acked(n *nodeWrite) {
 	op.mu.Lock()
+	op.mu.acked = true
 	for _, t := range n.targets {
 		op.targets[t].tracker.Ack(n.node.ID)
 	}
@@ -211,6 +231,9 @@ func (op *writeOp) failed(n *nodeWrite, err error, timeout bool) {
 		op.mu.reason = err
 	}
 	op.mu.timedOut = op.mu.timedOut || timeout
+	if op.mu.failures++; isOverload(err) {
+		op.mu.overloads++
+	}
 	op.settle()
 }
 
@@ -243,9 +266,8 @@ func (op *writeOp) outcome() error {
 			received, failed, required = got, bad, need
 		}
 	}
-	var re *rpc.RemoteError
-	if errors.As(op.mu.reason, &re) && re.Code == rpc.CodeOverloaded && received == 0 {
-		return &Overloaded{What: re.Message}
+	if op.mu.reason != nil && op.mu.overloads == op.mu.failures && !op.mu.acked {
+		return &Overloaded{What: op.mu.reason.Error()} // nobody has written anything
 	}
 	if op.mu.timedOut || op.mu.reason == nil || errors.Is(op.mu.reason, rpc.ErrUnreachable) {
 		return &Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, Received: received, BlockFor: required}
@@ -281,6 +303,9 @@ func (op *writeOp) expire() {
 
 // hint keeps a node's mutations for later. countsAs says that a durable hint is an acknowledgement (level ANY).
 func (op *writeOp) hint(n *nodeWrite, countsAs bool) {
+	if op.span != nil {
+		op.span.Addf("Leaving %d hint(s) for /%s", len(n.targets), n.node.Address)
+	}
 	for _, t := range n.targets {
 		op.c.stats.Hinted.Add(1)
 		op.c.Hints.Add(n.node.ID, op.targets[t].bytes, func(err error) {
@@ -313,6 +338,7 @@ func (op *writeOp) again(n *nodeWrite, epoch uint64) {
 	op.mu.Unlock()
 	op.leave()
 	op.c.stats.Retried.Add(1)
+	op.span.Add("The ring has moved: beginning again")
 	op.c.afterMove(op.until, op.attempt, op.c.Cluster.Peer(n.node), epoch, func(err error) {
 		if err != nil {
 			done(&Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, BlockFor: 1})
@@ -338,9 +364,8 @@ func (c *Coordinator) afterMove(until time.Time, attempt int, from rpc.Peer, epo
 	})
 }
 
-// SendHint delivers one mutation's bytes to a replica that missed them. done gets the replica's own error.
-func (c *Coordinator) SendHint(to *vnodes.Node, mutation []byte, timeout time.Duration, done func(error)) {
-	view := c.Cluster.View()
+// SendHint delivers one mutation's bytes to a replica that missed them and owns them under view. done gets the replica's own error.
+func (c *Coordinator) SendHint(view *View, to *vnodes.Node, mutation []byte, timeout time.Duration, done func(error)) {
 	m := &WriteMessage{Fence: Fence{Ring: view.Ring.Epoch(), Needs: view.Epoch, Clock: c.Clock.Now()}, Mutations: [][]byte{mutation}}
 	encode(m.encodeTo, func(body []byte) {
 		c.Transport.Send(&rpc.Call{To: c.Cluster.Peer(to), Verb: rpc.VerbWrite, Body: body, Timeout: timeout,

@@ -38,7 +38,7 @@ func (n *Node) deliverHint(to vnodes.HostID, mutation []byte, done func(error)) 
 		n.rewrite(coordinator.Write{Table: table, Mutation: m}, done)
 		return
 	}
-	n.coordinator.SendHint(node, mutation, hintTimeout, func(err error) {
+	n.coordinator.SendHint(view, node, mutation, hintTimeout, func(err error) {
 		var re *rpc.RemoteError
 		if errors.As(err, &re) {
 			switch re.Code {

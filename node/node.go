@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -73,6 +74,7 @@ type Node struct {
 	stop        context.CancelFunc
 	background  sync.WaitGroup
 	fatalOnce   sync.Once
+	applying    sync.Mutex // one state at a time is published
 }
 
 // Start opens the node's data, founds or joins its cluster, and opens the doors. It returns once requests are answered, or with the reason why not;
@@ -237,7 +239,14 @@ func (n *Node) openCluster() (err error) {
 }
 
 // applied publishes a state of the metadata log: storage first, so that what a view names exists.
+//
+// The log's goroutine may be ahead of the state that Start found when it opened the log: an older state changes nothing.
 func (n *Node) applied(st *metalog.State, target schema.Target) {
+	n.applying.Lock()
+	defer n.applying.Unlock()
+	if n.cluster.View().Epoch > st.Epoch {
+		return
+	}
 	tables := map[row.StorageID]storage.TableKind{}
 	for _, ks := range st.Catalog.Keyspaces {
 		for _, t := range ks.Tables {
@@ -267,7 +276,28 @@ func (n *Node) enter(ctx context.Context, peers []rpc.Peer) error {
 		}
 	}
 	st := n.log.State()
+	if err := n.settled(st); err != nil {
+		return err
+	}
 	return n.transport.SetIdentity(rpc.Identity{HostID: n.cluster.self, ClusterName: st.Name, ClusterID: st.ClusterID})
+}
+
+// settled refuses settings that were decided when the node joined and that this release can't change: ignoring them would hide a mistake.
+func (n *Node) settled(st *metalog.State) error {
+	m, ok := st.Member(n.cluster.self)
+	if !ok {
+		return nil
+	}
+	for _, s := range []struct{ name, was, is string }{
+		{"datacenter", m.DC, n.Config.Datacenter}, {"rack", m.Rack, n.Config.Rack},
+		{"num_tokens", strconv.Itoa(m.Weight), strconv.Itoa(n.Config.NumTokens)},
+	} {
+		if s.was != s.is {
+			return fmt.Errorf("%s is %s, but this node joined with %s, and that can't be changed: set it back, or join as a new node with an empty data directory",
+				s.name, s.is, s.was)
+		}
+	}
+	return nil
 }
 
 func (n *Node) startGossip() error {
@@ -319,7 +349,10 @@ func (n *Node) heard(id vnodes.HostID, epoch uint64) {
 	}
 }
 
-// busy names the setting when a port can't be had.
+// busy says what to do when a port can't be had.
 func busy(setting string, err error) error {
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return fmt.Errorf("%w (listen has to be an address of this machine)", err)
+	}
 	return fmt.Errorf("%w (is another nodedb running here? set %s, or listen on another address)", err, setting)
 }

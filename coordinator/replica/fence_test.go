@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -8,6 +10,7 @@ import (
 	"nodedb/coordinator"
 	"nodedb/coordinator/consistency"
 	"nodedb/node/row"
+	"nodedb/query/schema"
 	"nodedb/vnodes"
 )
 
@@ -222,6 +225,61 @@ func TestLocalStall(t *testing.T) {
 		err := c.nodes[0].write(consistency.Quorum, mutation("k", 1, "a", 10))
 		if took := time.Since(begun); took > 3*time.Second {
 			t.Errorf("two other replicas answered within 2 ms; the client waited %s (%v)", took, err)
+		}
+	})
+}
+func TestEachQuorumDigestsOnly(t *testing.T) {
+	bubble(t, 5, 3, func(t *testing.T, c *testCluster) {
+		ms := members(5)
+		ms[3].DC, ms[4].DC = "dc2", "dc2"
+		cat, _, err := c.nodes[0].view.Catalog.Apply(&schema.Change{Op: schema.AlterKeyspace, Keyspace: "ks", Class: "NetworkTopologyStrategy",
+			Replication: map[string]string{"dc1": "3", "dc2": "2"}}, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := coordinator.NewView(4, vnodes.NewRing(4, ms), cat)
+		for _, m := range c.nodes {
+			m.setView(v)
+		}
+		if err := c.nodes[0].write(consistency.All, mutation("k", 1, "a", 10)); err != nil {
+			t.Fatal(err)
+		}
+		c.nodes[3].store.fail = nil
+		bad := 0
+		for range 300 {
+			for i := range 3 {
+				c.nodes[i].store.mu.Lock()
+				c.nodes[i].store.fail = nil
+				c.nodes[i].store.mu.Unlock()
+			}
+			c.nodes[1].store.mu.Lock()
+			c.nodes[1].store.fail = errors.New("bad disk")
+			c.nodes[1].store.mu.Unlock()
+			begun := time.Now()
+			if _, err := c.nodes[0].read(consistency.EachQuorum, "k"); err != nil || time.Since(begun) > 2*time.Second {
+				bad++
+				t.Logf("%v after %v", err, time.Since(begun))
+				break
+			}
+		}
+		if bad > 0 {
+			t.Error("4 of 5 replicas are well: dc1 has a quorum and dc2 both")
+		}
+	})
+}
+func TestRaceSpeculate(t *testing.T) {
+	bubble(t, 5, 5, func(t *testing.T, c *testCluster) {
+		c.mu.Lock()
+		c.mu.wait = func(to int) time.Duration { return 10 * time.Millisecond }
+		c.mu.Unlock()
+		c.nodes[0].coordinator.SpeculateAfter = 10 * time.Millisecond
+		for i := range 2000 {
+			k := fmt.Sprint("k", i)
+			c.nodes[i%5].store.Apply([]row.Mutation{mutation(k, 1, "a", 10)}, func(error) {})
+			_, err := c.nodes[0].read(consistency.Quorum, k)
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }

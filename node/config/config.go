@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ type Config struct {
 
 	// CommitlogSync: batch acknowledges a write once it is on disk; periodic acknowledges at once and can lose CommitlogSyncPeriod of
 	// acknowledged writes when all replicas lose power together.
-	CommitlogSync       string   `key:"commitlog_sync" default:"batch" help:"batch: a write is acknowledged once synced; periodic: before"`
+	CommitlogSync       string   `key:"commitlog_sync" default:"batch" one:"batch periodic" help:"batch: a write is acknowledged once synced; periodic: before"`
 	CommitlogSyncPeriod Duration `key:"commitlog_sync_period" default:"10s" help:"how often periodic syncs"`
 	CacheSize           Size     `key:"cache_size" default:"0" help:"block cache; 0: sized from the machine's memory"`
 
@@ -55,8 +56,8 @@ type Config struct {
 	HintedHandoffRate   Size     `key:"hinted_handoff_throttle" default:"32MiB" help:"bytes a second of replay to one node"`
 
 	MaxConnections int    `key:"native_transport_max_connections" default:"4096" help:"CQL connections accepted at once"`
-	LogLevel       string `key:"log_level" default:"info" help:"debug, info, warn or error"`
-	LogFormat      string `key:"log_format" default:"text" help:"text or json"`
+	LogLevel       string `key:"log_level" default:"info" one:"debug info warn error" help:"debug, info, warn or error"`
+	LogFormat      string `key:"log_format" default:"text" one:"text json" help:"text or json"`
 }
 
 // Key describes one setting, for flags and documentation.
@@ -98,7 +99,12 @@ func (c *Config) Set(name, text string) error {
 	v := reflect.ValueOf(c).Elem()
 	for i := range v.NumField() {
 		if v.Type().Field(i).Tag.Get("key") == name {
-			if err := setField(v.Field(i), strings.TrimSpace(text)); err != nil {
+			text = strings.TrimSpace(text)
+			err := oneOf(v.Type().Field(i).Tag.Get("one"), text)
+			if err == nil {
+				err = setField(v.Field(i), text)
+			}
+			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			return nil
@@ -212,15 +218,6 @@ func (c *Config) Validate() error {
 	case c.NumTokens < 1 || c.NumTokens > 1024:
 		return fmt.Errorf("%w: num_tokens: want 1 to 1024, got %d", ErrConfig, c.NumTokens)
 	}
-	if err := oneOf("commitlog_sync", c.CommitlogSync, "batch", "periodic"); err != nil {
-		return err
-	}
-	if err := oneOf("log_level", c.LogLevel, "debug", "info", "warn", "error"); err != nil {
-		return err
-	}
-	if err := oneOf("log_format", c.LogFormat, "text", "json"); err != nil {
-		return err
-	}
 	return c.validatePorts()
 }
 
@@ -244,11 +241,26 @@ func (c *Config) validatePorts() error {
 	return nil
 }
 
-func oneOf(name, got string, want ...string) error {
-	for _, w := range want {
-		if got == w {
-			return nil
+// oneOf checks a setting that has choices, given as words with blanks between.
+func oneOf(choices, got string) error {
+	words := strings.Fields(choices)
+	if len(words) == 0 || slices.Contains(words, got) {
+		return nil
+	}
+	return fmt.Errorf("want %s, got %q", strings.Join(words, " or "), got)
+}
+
+// Unknown lists the variables of the environment that look like settings and are none: mistyped, perhaps.
+func Unknown(environ []string) (names []string) {
+	known := map[string]bool{"NODEDB_CONFIG": true}
+	for _, k := range Keys() {
+		known[k.Variable()] = true
+	}
+	for _, e := range environ {
+		name, _, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, "NODEDB_") && !known[name] {
+			names = append(names, name)
 		}
 	}
-	return fmt.Errorf("%w: %s: want %s, got %q", ErrConfig, name, strings.Join(want, " or "), got)
+	return names
 }

@@ -40,7 +40,7 @@ func TestBadSettingsNameTheirPlace(t *testing.T) {
 		{"durations", "max_hint_window: 0s\n", "", "", `line 1: max_hint_window: want a duration`},
 		{"listen", "listen: 0.0.0.0\n", "", "", "name the one that the other nodes reach"},
 		{"ports", "http_port: 9042\n", "", "", "native_transport_port and http_port are both 9042"},
-		{"choice", "commitlog_sync: never\n", "", "", `commitlog_sync: want batch or periodic, got "never"`},
+		{"choice", "commitlog_sync: never\n", "", "", `line 1: commitlog_sync: want batch or periodic, got "never"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "c.yaml")
@@ -56,6 +56,13 @@ func TestBadSettingsNameTheirPlace(t *testing.T) {
 				t.Errorf("want an error with %q, got %v", tc.want, err)
 			}
 		})
+	}
+}
+
+func TestMistypedVariablesAreNoticed(t *testing.T) {
+	got := Unknown([]string{"NODEDB_COMITLOG_SYNC=periodic", "NODEDB_RACK=r", "NODEDB_CONFIG=f", "HOME=/"})
+	if strings.Join(got, " ") != "NODEDB_COMITLOG_SYNC" {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -57,6 +57,7 @@ func TestBadStartsSayWhatToDo(t *testing.T) {
 			[]string{"no-such-host.invalid", "does not resolve"}},
 		{"other cluster", nil, []string{"start", "--listen", spare, "--data", data(), "--join", running.Address, "--cluster-name", "other"}, 1,
 			[]string{"cluster_name"}},
+		{"not an address of ours", nil, []string{"start", "--listen", "10.99.99.99", "--data", data()}, 1, []string{"an address of this machine"}},
 		{"no such command", nil, []string{"begin"}, 64, []string{"begin", "--help"}},
 		{"no such node", nil, []string{"status", spare}, 1, []string{"no node answers at " + spare}},
 	} {
@@ -79,9 +80,14 @@ func TestDataOfAnotherClusterIsRefused(t *testing.T) {
 	if err := c.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	out, status := run(t, nil, "start", "--listen", c.Nodes[0].Address, "--data", filepath.Join(c.Nodes[0].Dir, "data"), "--cluster-name", "other")
-	if status != 1 || !strings.Contains(out, "belongs to another cluster") {
-		t.Errorf("status %d: %s", status, out)
+	for flag, want := range map[string]string{
+		"--cluster-name=other": "belongs to another cluster", "--datacenter=dcX": "joined with datacenter1", "--rack=r2": "joined with rack1",
+		"--num-tokens=8": "joined with 16",
+	} {
+		out, status := run(t, nil, "start", "--listen", c.Nodes[0].Address, "--data", filepath.Join(c.Nodes[0].Dir, "data"), flag)
+		if status != 1 || !strings.Contains(out, want) {
+			t.Errorf("%s: status %d: %s", flag, status, out)
+		}
 	}
 }
 
