@@ -12,6 +12,7 @@ import (
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 	"nodedb/node/storage"
+	"nodedb/node/trace"
 	"nodedb/vnodes"
 )
 
@@ -33,6 +34,7 @@ type readOp struct {
 	attempt int
 	until   time.Time
 	leave   func()
+	span    *trace.Span // nil: not traced
 
 	mu struct {
 		sync.Mutex
@@ -91,7 +93,7 @@ func (c *Coordinator) Read(ctx context.Context, r *ReadRequest, done func(page [
 }
 
 func (c *Coordinator) startRead(ctx context.Context, r *ReadRequest, until time.Time, attempt int, done func([]byte, error)) {
-	op := &readOp{c: c, ctx: ctx, r: r, spec: r.Spec, attempt: attempt, until: until}
+	op := &readOp{c: c, ctx: ctx, r: r, spec: r.Spec, attempt: attempt, until: until, span: c.Traces.Span(r.Trace, "coordinator")}
 	op.view, op.leave = c.Admission.Enter(c.Cluster.View)
 	op.mu.done = done
 	if err := op.plan(); err != nil {
@@ -165,6 +167,7 @@ func (op *readOp) ask() {
 		op.mu.spare = time.AfterFunc(op.c.patience(first, op.c.SpeculateAfter), op.speculate)
 	}
 	op.mu.Unlock()
+	traceReplicas(op.span, "Data is asked of the first, digests of the others:", first)
 	// Remote ones first: the local one may answer before its call returns.
 	for i := len(first) - 1; i >= 0; i-- {
 		if first[i].ID != op.c.Self {
@@ -181,6 +184,7 @@ func (op *readOp) ask() {
 // speculate asks one more replica: the ones asked are slow.
 func (op *readOp) speculate() {
 	op.c.stats.Speculated.Add(1)
+	op.span.Add("The replicas asked are slow: asking one more (speculative retry)")
 	op.askSpare()
 }
 
@@ -218,13 +222,18 @@ func (op *readOp) send(n *vnodes.Node, digest bool) {
 func (op *readOp) request(n *vnodes.Node, spec *storage.ReadSpec, digest bool, done func(*ReadReply, error)) {
 	begun := time.Now()
 	m := &ReadMessage{Fence: op.fence(), Digest: digest, Spec: *spec}
+	if op.span != nil {
+		op.span.Addf("Sending READ of %s to /%s", readKind(digest), n.Address)
+	}
 	finish := func(reply *ReadReply, err error) {
+		traceAnswer(op.span, n, readKind(digest), begun, err)
 		if err == nil {
 			op.c.latency.observe(n.ID, time.Since(begun))
 		}
 		done(reply, err)
 	}
 	if n.ID == op.c.Self {
+		m.Trace = op.span.On("replica")
 		op.c.Local.Read(op.ctx, m, finish)
 		return
 	}
@@ -244,6 +253,7 @@ func (op *readOp) request(n *vnodes.Node, spec *storage.ReadSpec, digest bool, d
 				reply, err := DecodeReadReply(body)
 				if err == nil {
 					reply.Page = append([]byte(nil), reply.Page...)
+					op.span.Merge(n.Address, reply.Events)
 				}
 				finish(reply, err)
 			},
@@ -283,6 +293,7 @@ func (op *readOp) answer(n *vnodes.Node, digest bool, reply *ReadReply, err erro
 		if d != op.mu.digest {
 			op.mu.phase = resolving
 			op.mu.Unlock()
+			op.span.Add("The digests differ: asking every live owner for its data")
 			op.resolve()
 			return
 		}
@@ -391,6 +402,7 @@ func (op *readOp) again(n *vnodes.Node, epoch uint64) {
 	op.mu.Unlock()
 	op.leave()
 	op.c.stats.Retried.Add(1)
+	op.span.Add("The ring has moved: beginning again")
 	op.c.afterMove(op.until, op.attempt, op.c.Cluster.Peer(n), epoch, func(err error) {
 		if err != nil {
 			done(nil, &Timeout{Level: op.r.Level, BlockFor: 1})

@@ -31,6 +31,7 @@ type writeOp struct {
 	until   time.Time
 	leave   func()
 	span    *trace.Span // nil: not traced
+	sent    time.Time
 
 	targets []writeTarget
 	nodes   []nodeWrite
@@ -146,6 +147,7 @@ func (op *writeOp) fence() Fence {
 // send writes to the live nodes, oneself last (its answer may come before the call returns), and leaves hints for the dead.
 func (op *writeOp) send() {
 	fence := op.fence()
+	op.sent = time.Now()
 	var self *nodeWrite
 	for i := range op.nodes {
 		n := &op.nodes[i]
@@ -197,7 +199,7 @@ func (op *writeOp) sendRemote(n *nodeWrite, f *Fence) {
 
 // answer takes one node's outcome.
 func (op *writeOp) answer(n *nodeWrite, err error) {
-	answered(op.span, n.node, "WRITE", err)
+	traceAnswer(op.span, n.node, "WRITE", op.sent, err)
 	if err == nil {
 		op.acked(n)
 		return
@@ -287,6 +289,7 @@ func (op *writeOp) finish(err error) {
 	done := op.mu.done
 	op.mu.Unlock()
 	op.leave()
+	traceEnd(op.span, "write", err)
 	done(err)
 }
 
