@@ -108,8 +108,9 @@ func (l *link) ended(c *clientConn, worked bool, err error) {
 	l.dial.err = err
 }
 
-// Retry ends the pause after failed dials of a peer that is known to be up (gossip says so): the next call dials at
-// once. Without it, calls to a node that has just started fail for as long as the pause that its absence earned.
+// Retry ends the pause after failed dials of a peer that is known to be up (gossip says so, or it dialled us): the next
+// call dials at once. Without it, calls to a node that has just started fail for as long as the pause that its absence
+// earned; a node that starts again faster than gossip notices would be out of reach with nobody believing it down.
 func (t *TCP) Retry(to Peer) {
 	t.links.RLock()
 	defer t.links.RUnlock()

@@ -175,6 +175,7 @@ func (c *serverConn) heard(f *frame) error {
 		return fmt.Errorf("%w: %s is of cluster %q, this node of cluster %q, with another id", ErrWrongPeer, h.addr, h.ClusterName, us.ClusterName)
 	}
 	c.peer.Store(&h)
+	c.t.Retry(Peer{ID: h.HostID, Addr: h.addr}) // who dials us is up
 	return nil
 }
 

@@ -326,8 +326,25 @@ func TestRefusedConnectionBacksOffAndRecovers(t *testing.T) {
 	}
 }
 
-// TestRetryEndsThePause: gossip hears of a node that has started again before the pause after failed dials is over.
+// TestRetryEndsThePause: a node that has started again is called before the pause after failed dials is over, when gossip has heard of it, or when it
+// has called us.
 func TestRetryEndsThePause(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		news func(a, b *TCP)
+	}{
+		{"Retry", func(a, b *TCP) {
+			a.Retry(b.self())
+			a.Retry(Peer{ID: vnodes.HostID{3}, Addr: b.self().Addr}) // never called
+		}},
+		{"a call from it", func(a, b *TCP) { call(b, a.self(), VerbPing, nil, time.Minute) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) { testEndOfPause(t, tc.news) })
+	}
+}
+
+func testEndOfPause(t *testing.T, news func(a, b *TCP)) {
+	t.Helper()
 	a := newTCP(t, Options{Identity: identity(1, 9), Backoff: time.Hour})
 	ln, err := net.Listen("tcp", "127.61.1.1:0")
 	if err != nil {
@@ -347,8 +364,9 @@ func TestRetryEndsThePause(t *testing.T) {
 	defer b.Close()
 	b.Handle(VerbPing, echo)
 	b.Serve()
-	a.Retry(p)
-	a.Retry(Peer{ID: vnodes.HostID{3}, Addr: p.Addr}) // never called
+	a.Handle(VerbPing, echo)
+	a.Serve()
+	news(a, b)
 	if r := call(a, p, VerbPing, nil, time.Minute); r.err != nil {
 		t.Fatalf("after the peer is known to be up: %v", r.err)
 	}
