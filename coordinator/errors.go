@@ -76,7 +76,7 @@ func wantsHint(err error) bool {
 	var re *rpc.RemoteError
 	if errors.As(err, &re) {
 		switch re.Code {
-		case rpc.CodeDropped, rpc.CodeInvalid, rpc.CodeClock, rpc.CodeNotOwner:
+		case rpc.CodeDropped, rpc.CodeInvalid, rpc.CodeNotOwner:
 			return false
 		}
 	}

@@ -25,6 +25,9 @@ var (
 	ErrBusy = errors.New("hints: too many wait for the disk")
 	// ErrTooLarge says that a hint exceeds MaxHintBytes, or is empty.
 	ErrTooLarge = errors.New("hints: not a mutation of 1 byte to 16 MiB")
+	// ErrRefused, given to Deliver's done, says that the peer can never take the hint: it is dropped and counted. Any other failure is tried
+	// again until MaxAge.
+	ErrRefused = errors.New("hints: refused for good")
 	// ErrObsolete, given to Deliver's done, says that the hint need not be kept (its table is gone). Add's done gets it for a peer that was
 	// forgotten meanwhile.
 	ErrObsolete = errors.New("hints: obsolete")

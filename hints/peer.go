@@ -43,19 +43,16 @@ const (
 
 // entry is a hint at or behind the acked position that was issued once.
 type entry struct {
-	seg     *segment
-	off     int64
-	end     int64
-	state   entryState
-	strikes int // replays in which it failed while the peer took others
+	seg   *segment
+	off   int64
+	end   int64
+	state entryState
 }
 
 // Bounds of a replay.
 const (
 	// maxWindow bounds the entries behind the acked position: how far others go ahead of one that keeps failing.
 	maxWindow = 4096
-	// maxStrikes is when such a hint is given up.
-	maxStrikes = 5
 	// maxRefused is how many hints fail before a replay does, unless the peer took many more.
 	maxRefused = 4
 	// saveEvery bounds the bytes that a crash makes a replay deliver again, beside the window.

@@ -155,29 +155,10 @@ func (s *Store) end(p *peer) {
 	if p.refused > 0 || p.unreadable {
 		p.backoff = min(max(2*p.backoff, firstBackoff), maxBackoff)
 		p.notBefore = time.Now().Add(p.backoff)
-		s.strike(p)
 	}
 	p.advance()
 	s.markDirty(p)
 	s.o.Logger.Info("hints replayed", "host_id", p.id, "delivered", p.took, "failed", p.refused, "pending", p.pending)
-}
-
-// strike counts against hints that a peer refuses while it takes others: in the end they are given up, or one poisoned hint would hold up all
-// that follow. REQUIRES: mu.
-func (s *Store) strike(p *peer) {
-	if p.took == 0 {
-		return
-	}
-	for _, e := range p.window {
-		if e.state != failed {
-			continue
-		}
-		if e.strikes++; e.strikes >= maxStrikes {
-			p.settle(e)
-			s.stats.dropped.Add(1)
-			s.o.Logger.Warn("a hint was given up: its replica refuses it and takes others; it is left to repair", "host_id", p.id)
-		}
-	}
 }
 
 // issue puts a hint into the window, or settles it when it is too old.
@@ -230,6 +211,11 @@ func (s *Store) answered(p *peer, e *entry, size int64, err error) {
 		} else {
 			s.stats.obsolete.Add(1)
 		}
+		s.advance(p)
+	case errors.Is(err, ErrRefused):
+		p.settle(e)
+		s.stats.dropped.Add(1)
+		s.o.Logger.Warn("a hint is dropped: its replica can never take it", "host_id", p.id, "why", err)
 		s.advance(p)
 	default:
 		e.state = failed

@@ -14,7 +14,7 @@ type Stats struct {
 	Obsolete  int64 // dropped because Deliver said so
 	Full      int64 // refused with ErrFull
 	Busy      int64 // refused with ErrBusy
-	Dropped   int64 // given up: refused by the peer again and again while it took others, or the peer was forgotten
+	Dropped   int64 // refused for good, or the peer was forgotten
 	Failures  int64 // deliveries that failed
 	Corrupt   int64 // segments with a damaged record, set aside
 	Torn      int64 // segments whose tail was cut

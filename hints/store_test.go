@@ -336,27 +336,47 @@ func TestObsoleteHintsAreDropped(t *testing.T) {
 	})
 }
 
-// A hint that its peer refuses while it takes others must not hold those up for ever.
-func TestAPoisonedHintIsGivenUp(t *testing.T) {
+// A hint that its peer can never take must not hold up those behind it.
+func TestARefusedHintIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPeers()
 		s := open(t, testOptions(disk.Crashable(), p))
 		p.answer = func(_ vnodes.HostID, m string) error {
 			if m == "poison" {
-				return errors.New("refused")
+				return fmt.Errorf("malformed: %w", ErrRefused)
 			}
 			return nil
 		}
 		add(t, s, host(1), "poison")
-		for i := range maxStrikes {
-			want(t, fmt.Sprintf("given up before replay %d", i), s.Stats().Dropped, 0)
-			add(t, s, host(1), fmt.Sprint("good ", i))
-			s.Wake(host(1))
-			run(s, time.Second)
-		}
-		want(t, "given up", s.Stats().Dropped, 1)
-		want(t, "delivered", len(p.delivered(host(1))), maxStrikes)
+		add(t, s, host(1), "good")
+		run(s, time.Second)
+		want(t, "dropped", s.Stats().Dropped, 1)
+		want(t, "delivered", p.delivered(host(1)), "[good]")
 		want(t, "pending", s.Pending(host(1)), 0)
+		closeStore(t, s)
+	})
+}
+
+// A refusal that may pass is tried again until MaxAge, whatever else the peer takes.
+func TestATransientRefusalKeepsTheHint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeers()
+		s := open(t, testOptions(disk.Crashable(), p))
+		begun := time.Now()
+		p.answer = func(_ vnodes.HostID, m string) error {
+			if m == "moved" && time.Since(begun) < time.Minute {
+				return errors.New("2 of 3 owners are up")
+			}
+			return nil
+		}
+		add(t, s, host(1), "moved")
+		for i := range 20 {
+			add(t, s, host(1), fmt.Sprint("other ", i))
+			run(s, 10*time.Second)
+		}
+		want(t, "dropped", s.Stats().Dropped, 0)
+		want(t, "pending", s.Pending(host(1)), 0)
+		want(t, "delivered", len(p.delivered(host(1))), 21)
 		closeStore(t, s)
 	})
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"nodedb/coordinator"
@@ -45,19 +46,17 @@ func (n *Node) deliverHint(to vnodes.HostID, mutation []byte, done func(error)) 
 			case rpc.CodeDropped:
 				err = hints.ErrObsolete
 			case rpc.CodeInvalid:
-				n.logger.Warn("a hint is dropped: its replica can't take it", "to", node.Address, "table", table.Name, "why", re.Message)
-				err = hints.ErrObsolete
+				err = fmt.Errorf("%w: %s.%s: %s", hints.ErrRefused, table.Keyspace, table.Name, re.Message)
 			case rpc.CodeNotOwner:
-				n.rewrite(coordinator.Write{Table: table, Mutation: m}, done)
-				return
+				n.log.Heard(n.cluster.Peer(node), re.Epoch) // its ring is newer; the next try looks at ownership again
 			}
 		}
 		done(err)
 	})
 }
 
-// rewrite writes a hint's mutation, with its own timestamps, to the present owners.
+// rewrite writes a hint's mutation, with its own timestamps, to the present owners. Those that don't answer get hints of their own.
 func (n *Node) rewrite(w coordinator.Write, done func(error)) {
-	r := &coordinator.WriteRequest{Level: consistency.All, Kind: coordinator.WriteSimple, Writes: []coordinator.Write{w}}
+	r := &coordinator.WriteRequest{Level: consistency.Quorum, Kind: coordinator.WriteSimple, Writes: []coordinator.Write{w}}
 	n.coordinator.Write(context.Background(), r, done)
 }

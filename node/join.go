@@ -108,9 +108,9 @@ func (n *Node) awaitOwners(ctx context.Context, st *metalog.State) error {
 	all.Wait()
 	view := n.cluster.View()
 	for name := range view.Catalog.Keyspaces {
-		place, _, _ := view.Placement(name)
+		place, rep, _ := view.Placement(name)
 		for _, rr := range place.Ranges() {
-			if rr.Replicas.Moving() && (!majority(rr.Replicas.Old, applied) || !majority(rr.Replicas.New, applied)) {
+			if rr.Replicas.Moving() && (!majority(rr.Replicas.Old, rep, applied) || !majority(rr.Replicas.New, rep, applied)) {
 				return fmt.Errorf("no majority of the owners of a range of keyspace %s has applied epoch %d yet", name, st.RingEpoch)
 			}
 		}
@@ -118,18 +118,26 @@ func (n *Node) awaitOwners(ctx context.Context, st *metalog.State) error {
 	return nil
 }
 
-// majority reports whether most of a range's owners have applied a step; a range that has none needs nobody.
-func majority(nodes []*vnodes.Node, applied map[vnodes.HostID]bool) bool {
-	if len(nodes) == 0 {
-		return true
-	}
-	count := 0
+// majority reports whether most of a range's owners have applied a step: in each datacenter, where levels such as LOCAL_QUORUM count there. A range without
+// owners needs nobody.
+func majority(nodes []*vnodes.Node, rep vnodes.Replication, applied map[vnodes.HostID]bool) bool {
+	owners, have := map[string]int{}, map[string]int{}
 	for _, m := range nodes {
+		dc := m.DC
+		if rep.Datacenters == nil {
+			dc = ""
+		}
+		owners[dc]++
 		if applied[m.ID] {
-			count++
+			have[dc]++
 		}
 	}
-	return count > len(nodes)/2
+	for dc, n := range owners {
+		if have[dc] <= n/2 {
+			return false
+		}
+	}
+	return true
 }
 
 // streamJob is one range of one table to fetch.
@@ -185,12 +193,17 @@ func (n *Node) streamJobs() []streamJob {
 	return jobs
 }
 
-// streamLevel is QUORUM, or all of the owners where there are fewer than a quorum: a keyspace may ask for more replicas than the cluster had nodes.
+// streamLevel is QUORUM, in each datacenter where replicas are counted so; or all of the owners where there are fewer than that: a keyspace may ask for more
+// replicas than the cluster had nodes.
 func streamLevel(owners *vnodes.Replicas, rep vnodes.Replication, dc string) consistency.Level {
-	tracker, err := consistency.NewRead(consistency.Quorum, owners, rep, dc)
+	level := consistency.Quorum
+	if rep.Datacenters != nil {
+		level = consistency.EachQuorum
+	}
+	tracker, err := consistency.NewRead(level, owners, rep, dc)
 	if err == nil {
 		if _, _, ok := tracker.Available(func(vnodes.HostID) bool { return true }); ok {
-			return consistency.Quorum
+			return level
 		}
 	}
 	switch len(owners.Read()) {
@@ -200,15 +213,6 @@ func streamLevel(owners *vnodes.Replicas, rep vnodes.Replication, dc string) con
 		return consistency.Two
 	}
 	return consistency.Three
-}
-
-func owns(nodes []*vnodes.Node, id vnodes.HostID) bool {
-	for _, m := range nodes {
-		if m.ID == id {
-			return true
-		}
-	}
-	return false
 }
 
 // fetch reads one range page by page at the job's level and applies it here.

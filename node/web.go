@@ -15,14 +15,20 @@ import (
 // errStarting is what /readyz says until the node answers requests, and again while it drains.
 var errStarting = errors.New("the node is starting or draining")
 
+// errRefilling is what /readyz says while memory tables wait for their rows: who restarts nodes one by one has to wait for it.
+var errRefilling = errors.New("memory tables are being refilled from the other replicas")
+
 // newWeb makes the HTTP door.
 func (n *Node) newWeb(engine *query.Engine) (*httpapi.Server, error) {
 	return httpapi.New(httpapi.Options{
 		Engine: engine, Catalog: n.cluster.Catalog, Metrics: n.metrics.Handler(), Logger: n.logger,
 		Ring: func(context.Context) (httpapi.Ring, error) { return n.Status(), nil },
 		Ready: func() error {
-			if !n.ready.Load() {
+			switch {
+			case !n.ready.Load():
 				return errStarting
+			case len(n.pending.list()) > 0:
+				return errRefilling
 			}
 			return nil
 		},
