@@ -286,7 +286,7 @@ func (op *readOp) answer(n *vnodes.Node, digest bool, reply *ReadReply, err erro
 		op.mu.page, op.mu.digest, op.mu.havePage = reply.Page, sum, true
 	}
 	if !op.mu.tracker.Met() || !op.mu.havePage {
-		op.mu.Unlock()
+		op.resolveOrWait()
 		return
 	}
 	for _, d := range op.mu.digests {
@@ -315,17 +315,23 @@ func (op *readOp) refused(n *vnodes.Node, err error) {
 		return
 	}
 	op.mu.Lock()
-	switch {
-	case op.mu.phase != asking:
-		op.mu.Unlock()
-	case op.mu.tracker.Hopeless():
+	if op.mu.phase == asking && op.mu.tracker.Hopeless() {
 		op.finish(nil, op.outcome())
-	case op.mu.tracker.Met() && !op.mu.havePage && op.mu.pagesComing == 0:
-		op.mu.phase = resolving // EACH_QUORUM: digests of all data centres, and nobody left to ask for data
-		op.mu.Unlock()
+		return
+	}
+	op.resolveOrWait()
+}
+
+// resolveOrWait resolves when the level is met by digests alone and nobody is left to give data, as can be at EACH_QUORUM; else there are answers to wait
+// for. REQUIRES: op.mu; it is unlocked.
+func (op *readOp) resolveOrWait() {
+	stuck := op.mu.phase == asking && op.mu.tracker.Met() && !op.mu.havePage && op.mu.pagesComing == 0 && op.mu.next >= len(op.mu.candidates)
+	if stuck {
+		op.mu.phase = resolving
+	}
+	op.mu.Unlock()
+	if stuck {
 		op.resolve()
-	default:
-		op.mu.Unlock()
 	}
 }
 
@@ -371,6 +377,7 @@ func (op *readOp) finish(page []byte, err error) {
 	if err == nil {
 		page, err = op.endOfRange(page)
 	}
+	traceEnd(op.span, "read", err)
 	done(page, err)
 }
 
