@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -213,6 +214,10 @@ func streamLevel(owners *vnodes.Replicas, rep vnodes.Replication, dc string) con
 		return consistency.Two
 	}
 	return consistency.Three
+}
+
+func owns(nodes []*vnodes.Node, id vnodes.HostID) bool {
+	return slices.ContainsFunc(nodes, func(m *vnodes.Node) bool { return m.ID == id })
 }
 
 // fetch reads one range page by page at the job's level and applies it here.
