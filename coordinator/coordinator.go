@@ -112,10 +112,10 @@ type Options struct {
 	Hints        Hints
 	Clock        *clock.HLC
 	Traces       *trace.Recorder // nil: traced requests leave none
-	Admission    *Admission    // shared with this node's replica
-	WriteTimeout time.Duration // write_request_timeout, 2 s
-	ReadTimeout  time.Duration // read_request_timeout, 5 s
-	RangeTimeout time.Duration // range_request_timeout, 10 s
+	Admission    *Admission      // shared with this node's replica
+	WriteTimeout time.Duration   // write_request_timeout, 2 s
+	ReadTimeout  time.Duration   // read_request_timeout, 5 s
+	RangeTimeout time.Duration   // range_request_timeout, 10 s
 	// SpeculateAfter is how long a read waits before it asks one more replica; 0: twice the slowest chosen replica's
 	// usual latency, at least 10 ms.
 	SpeculateAfter time.Duration

@@ -129,14 +129,26 @@ func (op *readOp) sendRepair(n *vnodes.Node, ms []row.Mutation) {
 	for i := range ms {
 		m.Mutations[i] = ms[i].Append(nil)
 	}
+	sent := time.Now()
+	if op.span != nil {
+		op.span.Addf("Sending REPAIR of %d mutation(s) to /%s", len(ms), n.Address)
+	}
+	done := func(err error) {
+		traceAnswer(op.span, n, "REPAIR", sent, err)
+		op.repaired(n, err)
+	}
 	if n.ID == op.c.Self {
-		op.c.Local.Write(m, func(err error) { op.repaired(n, err) })
+		m.Trace = op.span.On("replica")
+		op.c.Local.Write(m, done)
 		return
 	}
 	encode(m.encodeTo, func(body []byte) {
 		op.c.Transport.Send(&rpc.Call{
 			To: op.c.Cluster.Peer(n), Verb: rpc.VerbWrite, Body: body, Timeout: time.Until(op.until), Trace: op.r.Trace,
-			Done: func(_ []byte, err error) { op.repaired(n, err) },
+			Done: func(events []byte, err error) {
+				op.span.Merge(n.Address, events)
+				done(err)
+			},
 		})
 	})
 }

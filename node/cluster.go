@@ -13,6 +13,7 @@ import (
 	"nodedb/gossip/metalog"
 	"nodedb/node/clock"
 	"nodedb/node/rpc"
+	"nodedb/node/trace"
 	"nodedb/query/schema"
 	"nodedb/query/virtual"
 	"nodedb/vnodes"
@@ -35,6 +36,7 @@ type cluster struct {
 	clock       *clock.HLC
 	coordinator *coordinator.Coordinator
 	admission   coordinator.Admission
+	traces      *trace.Recorder
 	waits       sync.WaitGroup // goroutines of Await
 }
 
@@ -116,6 +118,9 @@ func (c *cluster) agree(ctx context.Context, st *metalog.State) {
 	}
 	all.Wait()
 }
+
+// Traces are what traced requests did.
+func (c *cluster) Traces() *trace.Recorder { return c.traces }
 
 // Timestamp stamps a write, µs.
 func (c *cluster) Timestamp() int64 { return c.clock.Now() }

@@ -58,7 +58,8 @@ func (n *Node) serveDoors() error {
 		return errors.Join(busy("http_port", err), cql.Close())
 	}
 	n.doors.nativePort = n.Config.NativeTransportPort
-	n.doors.native = native.New(native.Options{Engine: engine, Log: n.logger, Stats: n.metrics, MaxConnections: n.Config.MaxConnections})
+	n.doors.native = native.New(native.Options{Engine: engine, Log: n.logger, Stats: n.metrics, MaxConnections: n.Config.MaxConnections,
+		Traces: n.cluster.traces})
 	if n.doors.http, err = n.newWeb(engine); err != nil {
 		return errors.Join(err, cql.Close(), web.Close())
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -29,6 +30,7 @@ import (
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 	"nodedb/node/storage"
+	"nodedb/node/trace"
 	"nodedb/query/schema"
 	"nodedb/vnodes"
 )
@@ -190,6 +192,8 @@ func (n *Node) openTransport() error {
 		self: id, name: n.Config.ClusterName, release: cassandraRelease, transport: n.transport, clock: n.clock,
 		storagePort: n.Config.StoragePort, nativePort: n.Config.NativeTransportPort,
 	}
+	self, _ := netip.ParseAddr(n.Config.Listen)
+	n.cluster.traces = trace.New(netip.AddrPortFrom(self, uint16(n.Config.StoragePort)), time.Now)
 	n.cluster.view.Store(coordinator.NewView(0, vnodes.NewRing(0, nil), schema.Empty()))
 	return nil
 }
@@ -226,6 +230,7 @@ func (n *Node) openCluster() (err error) {
 	n.coordinator = coordinator.New(coordinator.Options{
 		Self: c.self, DC: n.Config.Datacenter, Cluster: c, Transport: n.transport, Local: n.replica, Hints: n.hints, Clock: n.clock,
 		Admission:    &c.admission,
+		Traces:       c.traces,
 		WriteTimeout: time.Duration(n.Config.WriteRequestTimeout), ReadTimeout: time.Duration(n.Config.ReadRequestTimeout),
 		RangeTimeout: time.Duration(n.Config.RangeRequestTimeout),
 	})

@@ -88,12 +88,13 @@ func (r *Replica) handleWrite(in *rpc.Inbound) {
 		in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeInvalid, Message: "write: " + err.Error()})
 		return
 	}
+	m.Trace = r.collect(in, "WRITE")
 	r.admit(in.From, in.Deadline, &m.Fence, func(err error) {
 		if err != nil {
 			in.Reply(nil, err)
 			return
 		}
-		r.apply(m, func(err error) { in.Reply(nil, err) })
+		r.apply(m, func(err error) { in.Reply(m.Trace.Bytes(), err) })
 	})
 }
 
@@ -103,6 +104,7 @@ func (r *Replica) handleRead(in *rpc.Inbound) {
 		in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeInvalid, Message: "read: " + err.Error()})
 		return
 	}
+	m.Trace = r.collect(in, "READ")
 	r.admit(in.From, in.Deadline, &m.Fence, func(err error) {
 		if err != nil {
 			in.Reply(nil, err)
@@ -126,6 +128,7 @@ func (r *Replica) enqueue(in *rpc.Inbound, m *coordinator.ReadMessage) {
 		if err != nil {
 			in.Reply(nil, err)
 		} else {
+			reply.Events = m.Trace.Bytes()
 			coordinator.EncodeReadReply(reply, func(body []byte) { in.Reply(body, nil) })
 			if cap(reply.Page) > cap(*buf) && cap(reply.Page) <= maxPooled {
 				*buf = reply.Page[:0]
@@ -181,6 +184,7 @@ func (r *Replica) apply(m *coordinator.WriteMessage, done func(error)) {
 	}
 	r.writer.add(ms, func(err error) {
 		leave()
+		traceWrite(m, err)
 		done(asRemote(err))
 	})
 }
@@ -238,6 +242,7 @@ func (r *Replica) read(ctx context.Context, m *coordinator.ReadMessage, buf []by
 	if err != nil {
 		return nil, asRemote(err)
 	}
+	traceRead(m, page)
 	if m.Digest {
 		return &coordinator.ReadReply{Digest: readrepair.Digest(page)}, nil
 	}

@@ -26,8 +26,8 @@ const MaxBatchStatements = 65535
 // Batch runs a protocol-level batch of INSERT, UPDATE and DELETE. Errors are *wire.Error.
 func (x *Executor) Batch(ctx context.Context, kind cql.BatchKind, items []BatchItem, params *Params) (*Result, error) {
 	r := request{x: x, ctx: ctx, params: params}
-	if params.Trace {
-		r.trace = x.sources.UUID()
+	if span := r.traced(); span != nil {
+		span.Addf("Parsed and planned: BATCH of %d statement(s)", len(items))
 	}
 	res, err := r.batch(kind, items)
 	if err != nil {

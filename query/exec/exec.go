@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nodedb/coordinator/consistency"
+	"nodedb/node/trace"
 	"nodedb/query/plan"
 	"nodedb/query/schema"
 	"nodedb/query/types"
@@ -44,6 +45,7 @@ type Params struct {
 	Keyspace   string // v5: overrides the session's
 	NowSeconds int64  // v5; 0: ours
 	Trace      bool
+	TraceID    [16]byte // of a traced request; zero: a random one
 }
 
 // ResultKind as numbered in the binary protocol.
@@ -79,6 +81,7 @@ type Executor struct {
 	system  map[string]*schema.Keyspace
 	sources plan.Sources
 	release string
+	traces  *trace.Recorder // nil: none are kept
 }
 
 // Options of New.
@@ -101,10 +104,14 @@ func New(c Cluster, o Options) *Executor {
 	if err != nil { // the reader above never fails
 		panic(err)
 	}
-	return &Executor{
+	x := &Executor{
 		cluster: c, system: virtual.Keyspaces(), release: o.ReleaseVersion,
 		sources: plan.Sources{Now: o.Now, UUID: o.UUID, Timeuuid: generator.Next},
 	}
+	if t, ok := c.(virtual.Tracer); ok {
+		x.traces = t.Traces()
+	}
+	return x
 }
 
 // seedReader gives the bytes of a seed over and over.
@@ -146,12 +153,16 @@ func (x *Executor) Run(ctx context.Context, p *plan.Plan, params *Params) (*Resu
 	if err := r.bind(p, params.Values, params.Unset, params.Names); err != nil {
 		return nil, err
 	}
-	if params.Trace {
-		r.trace = x.sources.UUID()
+	span := r.traced()
+	if span != nil {
+		span.Addf("Parsed and planned: %s", p.Kind)
 	}
 	res, err := r.run()
 	if err != nil {
 		return nil, wireError(err)
+	}
+	if span != nil && res.Kind == ResultRows {
+		span.Addf("Made a page of %d row(s), %d bytes", res.RowCount, len(res.Rows))
 	}
 	res.TraceID = r.trace
 	res.Warnings = append(res.Warnings, p.Warnings...)
@@ -167,6 +178,17 @@ type request struct {
 	env    plan.Env
 	trace  [16]byte
 	stamp  int64 // of the request's writes; 0: not taken yet
+}
+
+// traced gives a request that wants it a trace's id, and the span for the engine's own steps.
+func (r *request) traced() *trace.Span {
+	if !r.params.Trace {
+		return nil
+	}
+	if r.trace = r.params.TraceID; r.trace == [16]byte{} {
+		r.trace = r.x.sources.UUID()
+	}
+	return r.x.traces.Span(r.trace, "query")
 }
 
 func (r *request) run() (*Result, error) {

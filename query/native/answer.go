@@ -18,9 +18,7 @@ func (r *request) answer(res *query.Result, id *[16]byte) error {
 		return wire.Errorf(wire.CodeInvalid, "the result has %d bytes, and a frame carries at most %d: ask for pages or for less", len(res.Rows), maxResultBytes)
 	}
 	c := r.conn
-	if r.params.Trace {
-		r.trace(res.TraceID)
-	}
+	r.endTrace(nil)
 	if res.Kind == query.ResultSetKeyspace {
 		s := *c.session.Load()
 		s.Keyspace = res.Keyspace

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"nodedb/node/trace"
 	"nodedb/query"
 	"nodedb/query/wire"
 )
@@ -222,10 +223,18 @@ func (c *conn) protocolError(h wire.Header, format string, args ...any) {
 }
 
 // refuse answers a frame by an error.
-func (c *conn) refuse(h wire.Header, e *wire.Error) {
+func (c *conn) refuse(h wire.Header, e *wire.Error) { c.refuseTraced(h, e, trace.ID{}) }
+
+// refuseTraced answers a frame by an error and the id of its trace, if it has one.
+func (c *conn) refuseTraced(h wire.Header, e *wire.Error, id trace.ID) {
 	c.server.stats.errors.Add(1)
 	out := wire.Header{Version: h.Version, Response: true, Stream: h.Stream, Op: wire.OpError}
-	_ = c.writer.End(e.Append(c.writer.Begin(out), h.Version))
+	if id == (trace.ID{}) {
+		_ = c.writer.End(e.Append(c.writer.Begin(out), h.Version))
+		return
+	}
+	out.Flags |= wire.FlagTracing
+	_ = c.writer.End(e.Append(append(c.writer.Begin(out), id[:]...), h.Version))
 }
 
 // after gives what follows the first separator; s itself when there is none.

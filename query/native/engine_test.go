@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 	"nodedb/node/disk"
 	"nodedb/node/row"
 	"nodedb/node/storage"
+	"nodedb/node/trace"
 	"nodedb/query"
 	"nodedb/query/schema"
 	"nodedb/query/virtual"
@@ -32,7 +34,7 @@ type oneReplica struct {
 	catalog atomic.Pointer[schema.Catalog]
 	ring    *vnodes.Ring
 	server  atomic.Pointer[Server]
-	traces  *virtual.TraceLog
+	traces  *trace.Recorder
 }
 
 func newOneReplica(t testing.TB, address string) *oneReplica {
@@ -52,16 +54,16 @@ func newOneReplica(t testing.TB, address string) *oneReplica {
 			t.Error(err)
 		}
 	})
-	n := &oneReplica{store: store, traces: virtual.NewTraceLog()}
+	n := &oneReplica{store: store, traces: trace.New(netip.MustParseAddrPort("127.3.9.1:7000"), time.Now)}
 	n.ring = vnodes.NewRing(1, []vnodes.Node{{ID: vnodes.HostID{15: 1}, Address: address, DC: "datacenter1", Rack: "rack1", Weight: 1, Tokens: []vnodes.Token{0}}})
 	n.catalog.Store(schema.Empty())
 	return n
 }
 
-func (n *oneReplica) Catalog() *schema.Catalog  { return n.catalog.Load() }
-func (n *oneReplica) Traces() *virtual.TraceLog { return n.traces }
-func (n *oneReplica) Timestamp() int64          { return time.Now().UnixMicro() }
-func (n *oneReplica) Seconds() int64            { return time.Now().Unix() }
+func (n *oneReplica) Catalog() *schema.Catalog { return n.catalog.Load() }
+func (n *oneReplica) Traces() *trace.Recorder  { return n.traces }
+func (n *oneReplica) Timestamp() int64         { return time.Now().UnixMicro() }
+func (n *oneReplica) Seconds() int64           { return time.Now().Unix() }
 
 func (n *oneReplica) Topology() virtual.Topology {
 	node, _ := n.ring.Node(vnodes.HostID{15: 1})

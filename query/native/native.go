@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"nodedb/node/metrics"
+	"nodedb/node/trace"
 	"nodedb/query"
-	"nodedb/query/virtual"
 	"nodedb/query/wire"
 )
 
@@ -44,7 +44,7 @@ type Options struct {
 	Stats  *metrics.Registry // nil: nothing is counted outside
 
 	// Traces gets a session for each traced request; nil: none are kept. What serves system_traces must show the same log.
-	Traces *virtual.TraceLog
+	Traces *trace.Recorder
 
 	// Authenticate checks a login and gives the identity; nil: nobody is asked, and everybody is anonymous.
 	Authenticate func(ctx context.Context, user, password string) (identity string, err error)

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"time"
 
 	"nodedb/coordinator/consistency"
 	"nodedb/query"
-	"nodedb/query/virtual"
 	"nodedb/query/wire"
 )
 
@@ -23,7 +19,6 @@ type request struct {
 	header  wire.Header
 	body    []byte
 	arrived time.Time // zero when there was a worker for it at once
-	begun   time.Time // of traced requests only
 
 	session query.Session // a copy: USE may replace the connection's meanwhile
 	params  query.Params
@@ -116,6 +111,7 @@ func (r *request) runQuery() error {
 	if err := r.setParams(&r.query.Params); err != nil {
 		return err
 	}
+	r.beginTrace()
 	res, err := r.conn.server.o.Engine.Query(r.conn.ctx, &r.session, r.query.CQL, &r.params)
 	if err != nil {
 		return err
@@ -134,9 +130,12 @@ func (r *request) decodeExecute() (err error) {
 	if err := r.setParams(&r.execute.Params); err != nil {
 		return err
 	}
-	r.id, err = preparedID(r.execute.ID)
-	r.decoded = err == nil
-	return err
+	if r.id, err = preparedID(r.execute.ID); err != nil {
+		return err
+	}
+	r.decoded = true
+	r.beginTrace()
+	return nil
 }
 
 func (r *request) runExecute() error {
@@ -212,6 +211,7 @@ func (r *request) runBatch() error {
 		}
 		r.sts = append(r.sts, st)
 	}
+	r.beginTrace()
 	res, err := r.conn.server.o.Engine.Batch(r.conn.ctx, &r.session, query.BatchKind(r.batch.Kind), r.sts, &r.params)
 	if err != nil {
 		return err
@@ -252,44 +252,10 @@ func (r *request) setParams(p *wire.Params) error {
 		}
 		r.params.Timestamp = p.Timestamp
 	}
-	if r.params.Trace {
-		r.begun = time.Now()
-	}
 	if p.HasNow {
 		r.params.NowSeconds = int64(p.NowInSeconds)
 	}
 	return nil
-}
-
-// trace tells the trace log of a request that was traced.
-func (r *request) trace(id [16]byte) {
-	traces := r.conn.server.o.Traces
-	if traces == nil || id == [16]byte{} {
-		return
-	}
-	took := time.Since(r.begun)
-	s := virtual.TraceSession{ID: id, Command: "QUERY", StartedAt: r.begun, Client: addrPort(r.conn.nc.RemoteAddr()), Coordinator: addrPort(r.conn.nc.LocalAddr())}
-	s.Parameters = map[string]string{"consistency_level": r.params.Level.String(), "serial_consistency_level": r.params.Serial.String()}
-	if r.params.PageSize > 0 {
-		s.Parameters["page_size"] = strconv.Itoa(r.params.PageSize)
-	}
-	switch r.header.Op {
-	case wire.OpQuery:
-		s.Request, s.Parameters["query"] = "Execute CQL3 query", r.query.CQL
-	case wire.OpExecute:
-		s.Request, s.Parameters["prepared_id"] = "Execute CQL3 prepared query", fmt.Sprintf("%x", r.id)
-	default:
-		s.Request = "Execute batch of CQL3 queries"
-	}
-	traces.Begin(s)
-	traces.End(id, took)
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.AddrPort()
-	}
-	return netip.AddrPort{}
 }
 
 func levelOf(v uint16) (consistency.Level, error) {
@@ -300,7 +266,11 @@ func levelOf(v uint16) (consistency.Level, error) {
 }
 
 // fail answers by an error.
-func (r *request) fail(err error) { r.conn.refuse(r.header, asWireError(err)) }
+func (r *request) fail(err error) {
+	e := asWireError(err)
+	r.endTrace(e)
+	r.conn.refuseTraced(r.header, e, r.params.TraceID)
+}
 
 // asWireError gives the error that a client is told.
 func asWireError(err error) *wire.Error {

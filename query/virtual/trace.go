@@ -3,130 +3,32 @@ package virtual
 import (
 	"encoding/binary"
 	"net/netip"
-	"sync"
 	"time"
+
+	"nodedb/node/trace"
 )
 
-// Bounds of a TraceLog.
-const (
-	maxTraces      = 1024 // sessions kept; the oldest go first
-	maxTraceEvents = 256  // of one session; later ones are dropped
-)
+// Tracer is a Source that has a recorder: its traces are what system_traces shows.
+type Tracer interface{ Traces() *trace.Recorder }
 
-// Tracer is a Source that has a TraceLog: its traces are what system_traces shows.
-type Tracer interface{ Traces() *TraceLog }
-
-// TraceSession is a traced request, as system_traces.sessions shows it.
-type TraceSession struct {
-	ID          [16]byte
-	Client      netip.AddrPort
-	Coordinator netip.AddrPort
-	Command     string // QUERY
-	Request     string // what was done, in words
-	Parameters  map[string]string
-	StartedAt   time.Time
-}
-
-// TraceEvent is one step of it, as system_traces.events shows it.
-type TraceEvent struct {
-	At       time.Time
-	Activity string
-	Source   netip.AddrPort // the node where it happened
-	Elapsed  time.Duration  // there, since the request came
-	Thread   string
-}
-
-// TraceLog keeps the newest traces of requests that this node coordinated. Safe for concurrent use.
-type TraceLog struct {
-	mu     sync.Mutex
-	traces map[[16]byte]*trace
-	order  [][16]byte // by age; a ring once it is full
-	next   int
-}
-
-type trace struct {
-	TraceSession
-	begun, ended bool
-	duration     time.Duration
-	events       []TraceEvent
-}
-
-// NewTraceLog makes an empty one.
-func NewTraceLog() *TraceLog { return &TraceLog{traces: make(map[[16]byte]*trace)} }
-
-// Begin tells what request a trace is of. Events may have come before.
-func (l *TraceLog) Begin(s TraceSession) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.trace(s.ID)
-	t.TraceSession, t.begun = s, true
-}
-
-// Event adds a step to a trace.
-func (l *TraceLog) Event(id [16]byte, e TraceEvent) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if t := l.trace(id); len(t.events) < maxTraceEvents {
-		t.events = append(t.events, e)
-	}
-}
-
-// End says how long the request took. Drivers wait for it.
-func (l *TraceLog) End(id [16]byte, took time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.trace(id)
-	t.duration, t.ended = took, true
-}
-
-// trace gives a trace, a new one in place of the oldest where it must. REQUIRES: mu is held.
-func (l *TraceLog) trace(id [16]byte) *trace {
-	if t, ok := l.traces[id]; ok {
-		return t
-	}
-	if len(l.order) < maxTraces {
-		l.order = append(l.order, id)
-	} else {
-		delete(l.traces, l.order[l.next])
-		l.order[l.next] = id
-		l.next = (l.next + 1) % maxTraces
-	}
-	t := &trace{TraceSession: TraceSession{ID: id}}
-	l.traces[id] = t
-	return t
-}
-
-// snapshot copies what is kept, so that rows are emitted without the lock.
-func (l *TraceLog) snapshot() []trace {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := make([]trace, 0, len(l.traces))
-	for _, t := range l.traces {
-		c := *t
-		c.events = append([]TraceEvent(nil), t.events...)
-		all = append(all, c)
-	}
-	return all
-}
-
-func (e *emitter) traces() []trace {
-	if t, ok := e.src.(Tracer); ok && t.Traces() != nil {
-		return t.Traces().snapshot()
+func (e *emitter) traces() []trace.Session {
+	if t, ok := e.src.(Tracer); ok {
+		return t.Traces().Sessions()
 	}
 	return nil
 }
 
 func sessionRows(e *emitter) error {
 	for _, t := range e.traces() {
-		if !t.begun {
+		if !t.Begun {
 			continue
 		}
 		f := fields{
 			"session_id": uuid(t.ID), "client": address(t.Client), "coordinator": address(t.Coordinator), "coordinator_port": integer(int32(t.Coordinator.Port())),
 			"command": text(t.Command), "request": text(t.Request), "parameters": textMap(t.Parameters), "started_at": bigint(t.StartedAt.UnixMilli()),
 		}
-		if t.ended {
-			f["duration"] = micros(t.duration)
+		if t.Ended {
+			f["duration"] = micros(t.Duration)
 		}
 		if err := e.row(f); err != nil {
 			return err
@@ -137,7 +39,7 @@ func sessionRows(e *emitter) error {
 
 func eventRows(e *emitter) error {
 	for _, t := range e.traces() {
-		for i, ev := range t.events {
+		for i, ev := range t.Events {
 			err := e.row(fields{
 				"session_id": uuid(t.ID), "event_id": eventID(ev.At, i), "activity": text(ev.Activity), "source": address(ev.Source),
 				"source_port": integer(int32(ev.Source.Port())), "source_elapsed": micros(ev.Elapsed), "thread": text(ev.Thread),

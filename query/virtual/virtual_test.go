@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"nodedb/node/row"
+	"nodedb/node/trace"
 	"nodedb/query/schema"
 	"nodedb/vnodes"
 )
@@ -22,12 +23,12 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the golden in testdata/virtua
 type fakeSource struct {
 	catalog  *schema.Catalog
 	topology Topology
-	traces   *TraceLog
+	traces   *trace.Recorder
 }
 
 func (s *fakeSource) Catalog() *schema.Catalog { return s.catalog }
 func (s *fakeSource) Topology() Topology       { return s.topology }
-func (s *fakeSource) Traces() *TraceLog        { return s.traces }
+func (s *fakeSource) Traces() *trace.Recorder  { return s.traces }
 func (s *fakeSource) Estimate(table row.StorageID, r vnodes.Range) (int64, int64) {
 	return 10 * int64(table), 100
 }
@@ -57,7 +58,7 @@ func source(t *testing.T) *fakeSource {
 		{ID: vnodes.HostID{15: 4}, Address: "127.3.7.4", DC: "dc1", Rack: "r2", State: vnodes.StateJoining, Tokens: []vnodes.Token{7}},
 		{ID: vnodes.HostID{15: 5}, Address: "127.3.7.5", DC: "dc1", Rack: "r2", State: vnodes.StateWaiting},
 	}
-	s := &fakeSource{catalog: catalog, traces: NewTraceLog()}
+	s := &fakeSource{catalog: catalog, traces: trace.New(netip.MustParseAddrPort("127.3.7.1:7000"), ticking())}
 	addTrace(s.traces)
 	s.topology = Topology{ClusterName: "test", ReleaseVersion: "4.0.11", Self: nodes[0].ID, NativePort: 9042, Ring: vnodes.NewRing(1, nodes)}
 	for i := range nodes {
@@ -266,37 +267,23 @@ func TestTableID(t *testing.T) {
 	}
 }
 
-// addTrace adds a trace that has ended, and one that has only begun.
-func addTrace(l *TraceLog) {
+// ticking is a clock that goes on by a millisecond a look.
+func ticking() func() time.Time {
 	at := time.UnixMilli(1_700_000_000_000)
-	node, id := netip.MustParseAddrPort("127.3.7.1:7000"), [16]byte{15: 1}
-	l.Event(id, TraceEvent{At: at, Activity: "Parsing", Source: node, Elapsed: 15 * time.Microsecond, Thread: "cql"})
-	l.Begin(TraceSession{ID: id, Client: netip.MustParseAddrPort("127.3.7.9:5555"), Coordinator: node, Command: "QUERY", Request: "Execute CQL3 query",
-		Parameters: map[string]string{"query": "SELECT"}, StartedAt: at})
-	l.Event(id, TraceEvent{At: at, Activity: "Reading", Source: node, Elapsed: time.Hour})
-	l.End(id, 1234567*time.Nanosecond)
-	l.Begin(TraceSession{ID: [16]byte{15: 2}, StartedAt: at})
+	return func() time.Time {
+		at = at.Add(time.Millisecond)
+		return at
+	}
 }
 
-// TestTraceLogBounds: the oldest traces go, and a trace keeps its first events.
-func TestTraceLogBounds(t *testing.T) {
-	l := NewTraceLog()
-	id := func(i int) [16]byte { return [16]byte{14: byte(i >> 8), 15: byte(i)} }
-	for i := range 3 * maxTraces {
-		l.Begin(TraceSession{ID: id(i)})
-	}
-	for range 2 * maxTraceEvents {
-		l.Event(id(3*maxTraces-1), TraceEvent{})
-	}
-	all := l.snapshot()
-	events := 0
-	for _, tr := range all {
-		events += len(tr.events)
-		if n := int(tr.ID[14])<<8 | int(tr.ID[15]); n < 2*maxTraces {
-			t.Errorf("trace %d is still there", n)
-		}
-	}
-	if len(all) != maxTraces || events != maxTraceEvents || len(l.order) != maxTraces {
-		t.Errorf("%d traces, %d events", len(all), events)
-	}
+// addTrace adds a trace that has ended, and one that has only begun.
+func addTrace(r *trace.Recorder) {
+	id := [16]byte{15: 1}
+	r.Span(id, "cql").Add("Parsing")
+	r.Begin(trace.Session{ID: id, Client: netip.MustParseAddrPort("127.3.7.9:5555"), Command: "QUERY", Request: "Execute CQL3 query",
+		Parameters: map[string]string{"query": "SELECT"}})
+	far := trace.Encode(nil, []trace.Event{{At: time.UnixMilli(1_700_000_000_000), Activity: "Reading", Elapsed: time.Hour}})
+	r.Span(id, "cql").Merge("127.3.7.2", far)
+	r.End(id)
+	r.Begin(trace.Session{ID: [16]byte{15: 2}})
 }
