@@ -92,7 +92,6 @@ type Cluster interface {
 // Local is this node's own replica: the same verbs without the network.
 type Local interface {
 	Write(m *WriteMessage, done func(error))
-	// Read may run on the caller's goroutine.
 	Read(ctx context.Context, m *ReadMessage, done func(*ReadReply, error))
 }
 

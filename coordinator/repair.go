@@ -112,7 +112,14 @@ func (op *readOp) repairTracker(nodes []*vnodes.Node) (*consistency.Tracker, err
 	if !op.owners.Moving() {
 		return op.newTracker()
 	}
-	tracker, err := consistency.NewWrite(op.r.Level, op.owners, op.rep, op.c.DC)
+	level := op.r.Level
+	switch level {
+	case consistency.Serial:
+		level = consistency.Quorum
+	case consistency.LocalSerial:
+		level = consistency.LocalQuorum
+	}
+	tracker, err := consistency.NewWrite(level, op.owners, op.rep, op.c.DC)
 	if err != nil {
 		return nil, err
 	}

@@ -38,13 +38,12 @@ type writeOp struct {
 
 	mu struct {
 		sync.Mutex
-		finished            bool
-		reason              error // first failure
-		timedOut            bool
-		acked               bool // some node has written its part
-		failures, overloads int  // nodes that failed, and of those the ones that shed the request
-		done                func(error)
-		timer               *time.Timer
+		finished  bool
+		restarted bool  // finished by another attempt, which writes to everybody again
+		reason    error // first failure
+		timedOut  bool
+		done      func(error)
+		timer     *time.Timer
 	}
 }
 
@@ -183,7 +182,7 @@ func (op *writeOp) sendRemote(n *nodeWrite, f *Fence) {
 	}
 	left := time.Until(op.until)
 	if left <= 0 {
-		op.failed(n, rpc.ErrTimeout, true)
+		op.answer(n, rpc.ErrTimeout)
 		return
 	}
 	encode(op.message(n, f).encodeTo, func(body []byte) {
@@ -208,8 +207,7 @@ func (op *writeOp) answer(n *nodeWrite, err error) {
 		op.again(n, epoch)
 		return
 	}
-	hint := wantsHint(err) && n.node.ID != op.c.Self
-	if hint {
+	if wantsHint(err) {
 		op.hint(n, false)
 	}
 	op.failed(n, err, isTimeout(err))
@@ -217,7 +215,6 @@ func (op *writeOp) answer(n *nodeWrite, err error) {
 
 func (op *writeOp) acked(n *nodeWrite) {
 	op.mu.Lock()
-	op.mu.acked = true
 	for _, t := range n.targets {
 		op.targets[t].tracker.Ack(n.node.ID)
 	}
@@ -233,9 +230,6 @@ func (op *writeOp) failed(n *nodeWrite, err error, timeout bool) {
 		op.mu.reason = err
 	}
 	op.mu.timedOut = op.mu.timedOut || timeout
-	if op.mu.failures++; isOverload(err) {
-		op.mu.overloads++
-	}
 	op.settle()
 }
 
@@ -268,10 +262,8 @@ func (op *writeOp) outcome() error {
 			received, failed, required = got, bad, need
 		}
 	}
-	if op.mu.reason != nil && op.mu.overloads == op.mu.failures && !op.mu.acked {
-		return &Overloaded{What: op.mu.reason.Error()} // nobody has written anything
-	}
-	if op.mu.timedOut || op.mu.reason == nil || errors.Is(op.mu.reason, rpc.ErrUnreachable) {
+	// A replica that shed the write gets it by a hint: it may take effect, so OVERLOADED, "nothing happened", would be a lie.
+	if op.mu.timedOut || op.mu.reason == nil || errors.Is(op.mu.reason, rpc.ErrUnreachable) || isOverload(op.mu.reason) {
 		return &Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, Received: received, BlockFor: required}
 	}
 	return &Failure{Write: true, Kind: op.r.Kind, Level: op.r.Level, Received: received, BlockFor: required, Failed: failed,
@@ -331,10 +323,14 @@ func (op *writeOp) hinted(target int) {
 func (op *writeOp) again(n *nodeWrite, epoch uint64) {
 	op.mu.Lock()
 	if op.mu.finished {
+		restarted := op.mu.restarted
 		op.mu.Unlock()
-		op.hint(n, false)
+		if !restarted {
+			op.hint(n, false)
+		}
 		return
 	}
+	op.mu.restarted = true
 	op.mu.finished = true
 	op.mu.timer.Stop()
 	done := op.mu.done

@@ -39,6 +39,10 @@ func (n *Node) deliverHint(to vnodes.HostID, mutation []byte, done func(error)) 
 		n.rewrite(coordinator.Write{Table: table, Mutation: m}, done)
 		return
 	}
+	if to == n.cluster.self { // left when this node's own disk could not keep up
+		n.replica.Write(&coordinator.WriteMessage{Fence: coordinator.Fence{Ring: view.Ring.Epoch(), Needs: view.Epoch}, Mutations: [][]byte{mutation}}, done)
+		return
+	}
 	n.coordinator.SendHint(view, node, mutation, hintTimeout, func(err error) {
 		var re *rpc.RemoteError
 		if errors.As(err, &re) {

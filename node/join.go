@@ -84,29 +84,31 @@ func (n *Node) awaitOwners(ctx context.Context, st *metalog.State) error {
 	ctx, cancel := context.WithTimeout(ctx, appliedTimeout)
 	defer cancel()
 	applied := map[vnodes.HostID]bool{}
+	answered := make(chan struct{})
+	waiting := len(st.Members)
 	var mu sync.Mutex
-	var all sync.WaitGroup
-	all.Add(1)
-	n.cluster.admission.WhenDrained(st.RingEpoch, func() {
+	done := func(id vnodes.HostID, err error) {
 		mu.Lock()
-		applied[n.cluster.self] = true
-		mu.Unlock()
-		all.Done()
-	})
+		defer mu.Unlock()
+		applied[id] = err == nil
+		if waiting--; waiting == 0 {
+			close(answered)
+		}
+	}
 	for i := range st.Members {
 		m := &st.Members[i].Node
 		if m.ID == n.cluster.self {
+			n.cluster.admission.WhenDrained(st.RingEpoch, func() { done(m.ID, nil) })
 			continue
 		}
-		all.Add(1)
-		n.cluster.askApplied(ctx, m, st.RingEpoch, func(err error) {
-			mu.Lock()
-			applied[m.ID] = err == nil
-			mu.Unlock()
-			all.Done()
-		})
+		n.cluster.askApplied(ctx, m, st.RingEpoch, func(err error) { done(m.ID, err) })
 	}
-	all.Wait()
+	select {
+	case <-answered:
+	case <-ctx.Done(): // a stalled write of our own: asked again
+	}
+	mu.Lock()
+	defer mu.Unlock()
 	view := n.cluster.View()
 	for name := range view.Catalog.Keyspaces {
 		place, rep, _ := view.Placement(name)

@@ -46,6 +46,9 @@ type Replica struct {
 	jobs   chan func()
 	writer *writer
 	wait   sync.WaitGroup
+
+	closing sync.RWMutex
+	closed  bool // jobs is; sending would panic
 }
 
 // New starts the readers; Close stops them.
@@ -71,6 +74,9 @@ func New(o Options) *Replica {
 
 // Close waits for what is queued. The transport must have stopped delivering.
 func (r *Replica) Close() {
+	r.closing.Lock()
+	r.closed = true
+	r.closing.Unlock()
 	close(r.jobs)
 	r.writer.close()
 	r.wait.Wait()
@@ -136,10 +142,8 @@ func (r *Replica) enqueue(in *rpc.Inbound, m *coordinator.ReadMessage) {
 		}
 		buffers.Put(buf)
 	}
-	select {
-	case r.jobs <- job:
-	default:
-		in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeOverloaded, Message: "too many reads wait on the replica"})
+	if err := r.push(job); err != nil {
+		in.Reply(nil, err)
 	}
 }
 
@@ -229,9 +233,27 @@ func dropped(id row.StorageID) error {
 	return &rpc.RemoteError{Code: rpc.CodeDropped, Message: fmt.Sprintf("the table (storage %d) was dropped or truncated", id)}
 }
 
-// Read answers a message of this node's own coordinator, on the caller's goroutine. The page is the caller's to keep.
+// Read answers a message of this node's own coordinator, on a reader: a disk that stalls must hold up neither the coordinator's caller nor the connection
+// on whose reader an answer came. The page is the caller's to keep.
 func (r *Replica) Read(ctx context.Context, m *coordinator.ReadMessage, done func(*coordinator.ReadReply, error)) {
-	done(r.read(ctx, m, nil))
+	if err := r.push(func() { done(r.read(ctx, m, nil)) }); err != nil {
+		done(nil, err)
+	}
+}
+
+// push hands a read to a reader, or sheds it.
+func (r *Replica) push(job func()) error {
+	r.closing.RLock()
+	defer r.closing.RUnlock()
+	if r.closed {
+		return &rpc.RemoteError{Code: rpc.CodeNotReady, Message: "the replica is shutting down"}
+	}
+	select {
+	case r.jobs <- job:
+		return nil
+	default:
+		return &rpc.RemoteError{Code: rpc.CodeOverloaded, Message: "too many reads wait on the replica"}
+	}
 }
 
 func (r *Replica) read(ctx context.Context, m *coordinator.ReadMessage, buf []byte) (*coordinator.ReadReply, error) {

@@ -2,14 +2,16 @@ package replica
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 )
 
 const (
-	// maxQueuedWrites bounds the messages that wait for the store; more are refused as overload.
+	// maxQueuedWrites bounds the messages that wait for the store, and maxQueuedBytes their mutations; more are refused as overload.
 	maxQueuedWrites = 8192
+	maxQueuedBytes  = 128 << 20
 	// maxBurst bounds how many messages are written as one batch, and maxBurstBytes their mutations.
 	maxBurst      = 64
 	maxBurstBytes = 1 << 20
@@ -20,11 +22,18 @@ const (
 type writer struct {
 	store Store
 	queue chan queued
+	bytes atomic.Int64 // of the mutations in queue
 	ended sync.WaitGroup
+
+	mu struct {
+		sync.RWMutex
+		closed bool // queue is; adding would panic
+	}
 }
 
 type queued struct {
 	ms   []row.Mutation
+	size int
 	done func(error)
 }
 
@@ -35,17 +44,36 @@ func newWriter(store Store) *writer {
 }
 
 func (w *writer) close() {
+	w.mu.Lock()
+	w.mu.closed = true
+	w.mu.Unlock()
 	close(w.queue)
 	w.ended.Wait()
 }
 
 // add queues a message's mutations; done may be called from any goroutine.
 func (w *writer) add(ms []row.Mutation, done func(error)) {
-	select {
-	case w.queue <- queued{ms, done}:
-	default:
-		done(&rpc.RemoteError{Code: rpc.CodeOverloaded, Message: "too many writes wait for the replica's disk"})
+	q := queued{ms, sizeOf(ms), done}
+	if err := w.push(q); err != nil {
+		done(err)
 	}
+}
+
+func (w *writer) push(q queued) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.mu.closed {
+		return &rpc.RemoteError{Code: rpc.CodeNotReady, Message: "the replica is shutting down"}
+	}
+	if w.bytes.Add(int64(q.size)) <= maxQueuedBytes {
+		select {
+		case w.queue <- q:
+			return nil
+		default:
+		}
+	}
+	w.bytes.Add(-int64(q.size))
+	return &rpc.RemoteError{Code: rpc.CodeOverloaded, Message: "too many writes wait for the replica's disk"}
 }
 
 func (w *writer) run() {
@@ -56,14 +84,15 @@ func (w *writer) run() {
 
 // gather takes what else is queued.
 func (w *writer) gather(first queued) []queued {
-	burst, size := []queued{first}, sizeOf(first.ms)
+	burst, size := []queued{first}, first.size
+	defer func() { w.bytes.Add(-int64(size)) }()
 	for len(burst) < maxBurst && size < maxBurstBytes {
 		select {
 		case q, open := <-w.queue:
 			if !open {
 				return burst
 			}
-			burst, size = append(burst, q), size+sizeOf(q.ms)
+			burst, size = append(burst, q), size+q.size
 		default:
 			return burst
 		}

@@ -313,10 +313,12 @@ func changeSchema(s *State, raw []byte) (*State, schema.Target, error) {
 func mayReplicate(s *State, catalog *schema.Catalog, keyspace string) error {
 	was, ok := s.Catalog.Keyspace(keyspace)
 	is, still := catalog.Keyspace(keyspace)
-	if !ok || !still || len(was.Tables) == 0 || s.Ring == nil {
+	if !ok || !still || len(was.Tables) == 0 {
 		return nil
 	}
-	before, after := s.Ring.Place(was.Replication), s.Ring.Place(is.Replication)
+	at := *s // its ring may not be built yet while stored entries are replayed
+	ring := at.withRing().Ring
+	before, after := ring.Place(was.Replication), ring.Place(is.Replication)
 	for _, rr := range before.Ranges() {
 		if !sameOwners(rr.Replicas.Write(), after.Replicas(rr.Range.End).Write()) {
 			return fmt.Errorf("%w: the new replication of keyspace %s gives its data other owners, and this release does not move it to them: "+
