@@ -193,7 +193,7 @@ func (n *Node) openTransport() error {
 		storagePort: n.Config.StoragePort, nativePort: n.Config.NativeTransportPort,
 	}
 	self, _ := netip.ParseAddr(n.Config.Listen)
-	n.cluster.traces = trace.New(netip.AddrPortFrom(self, uint16(n.Config.StoragePort)), time.Now)
+	n.cluster.traces = trace.New(netip.AddrPortFrom(self, uint16(n.Config.StoragePort)), time.Now, n.cluster.shareTrace)
 	n.cluster.view.Store(coordinator.NewView(0, vnodes.NewRing(0, nil), schema.Empty()))
 	return nil
 }
@@ -238,6 +238,7 @@ func (n *Node) openCluster() (err error) {
 	n.replica.Register(n.transport)
 	n.transport.Handle(rpc.VerbApplied, c.handleApplied)
 	n.transport.Handle(rpc.VerbStatus, n.handleStatus)
+	n.transport.Handle(rpc.VerbTrace, c.handleTrace)
 	n.transport.Handle(rpc.VerbPing, func(in *rpc.Inbound) { in.Reply(nil, nil) })
 	n.transport.Serve()
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"nodedb/node/rpc"
+	"nodedb/node/trace"
 	"nodedb/vnodes"
 )
 
@@ -44,6 +45,32 @@ func (c *cluster) handleApplied(in *rpc.Inbound) {
 		}
 		c.admission.WhenDrained(c.View().Ring.Epoch(), func() { in.Reply(nil, nil) })
 	})
+}
+
+// traceTimeout bounds telling another node of a traced request. It isn't told again.
+const traceTimeout = 2 * time.Second
+
+// shareTrace tells the live members of a traced request: drivers ask any node for it.
+func (c *cluster) shareTrace(s trace.Session) {
+	body, err := msgpack.Marshal(&s)
+	if err != nil {
+		return // a session has nothing that can't be encoded
+	}
+	for _, n := range c.View().Ring.Nodes() {
+		if n.ID != c.self && c.Alive(n.ID) {
+			c.transport.Send(&rpc.Call{To: c.Peer(n), Verb: rpc.VerbTrace, Body: body, Timeout: traceTimeout, Done: func([]byte, error) {}})
+		}
+	}
+}
+
+func (c *cluster) handleTrace(in *rpc.Inbound) {
+	var s trace.Session
+	if err := msgpack.Unmarshal(in.Body, &s); err != nil {
+		in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeInvalid, Message: "trace: " + err.Error()})
+		return
+	}
+	c.traces.Take(s)
+	in.Reply(nil, nil)
 }
 
 // report is what a node tells of itself (VerbStatus).

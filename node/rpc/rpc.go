@@ -44,6 +44,8 @@ const (
 	// VerbTree and VerbRepair are anti-entropy's.
 	VerbTree
 	VerbRepair
+	// VerbTrace tells of a traced request that the sender coordinated.
+	VerbTrace
 )
 
 // Errors of a call. Remote failures come back as *RemoteError.

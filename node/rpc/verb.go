@@ -6,7 +6,7 @@ var verbNames = [...]string{
 	VerbPing: "ping", VerbHello: "hello", VerbFound: "found", VerbMetaPrepare: "meta-prepare", VerbMetaAccept: "meta-accept",
 	VerbMetaLearn: "meta-learn", VerbMetaPull: "meta-pull", VerbMetaPropose: "meta-propose", VerbWrite: "write", VerbRead: "read",
 	VerbStream: "stream", VerbStatus: "status", VerbApplied: "applied", VerbPaxosPrepare: "paxos-prepare", VerbPaxosAccept: "paxos-accept",
-	VerbPaxosCommit: "paxos-commit", VerbTree: "tree", VerbRepair: "repair",
+	VerbPaxosCommit: "paxos-commit", VerbTree: "tree", VerbRepair: "repair", VerbTrace: "trace",
 }
 
 // String is the verb's name in logs and errors.

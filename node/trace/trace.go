@@ -49,10 +49,12 @@ type Event struct {
 //
 // Replicas collect their steps in a Span of their own (Collect), whose bytes travel in their answer, and the coordinator takes them in (Span.Merge). So
 // everything is seen from the node that coordinated, as soon as it has answered, and an untraced request costs no message, no byte and no allocation.
-// Rejected: asking all nodes when system_traces is read, which finds a trace only while all of them are up.
+// Drivers may ask any node for a trace: share tells the others of a session when it ends, and they take it in (Take). What comes later (a replica that
+// wasn't waited for) is seen on the coordinating node only. Rejected: asking all nodes whenever system_traces is read, which drivers do again and again.
 type Recorder struct {
-	self netip.AddrPort
-	now  func() time.Time
+	self  netip.AddrPort
+	now   func() time.Time
+	share func(Session) // nil: others aren't told
 
 	mu struct {
 		sync.Mutex
@@ -66,9 +68,9 @@ type session struct {
 	first time.Time // when this node heard of it
 }
 
-// New makes a recorder for the node at self. now gives the time.
-func New(self netip.AddrPort, now func() time.Time) *Recorder {
-	r := &Recorder{self: self, now: now}
+// New makes a recorder for the node at self. now gives the time; share, which may be nil, gets every session that ended here.
+func New(self netip.AddrPort, now func() time.Time, share func(Session)) *Recorder {
+	r := &Recorder{self: self, now: now, share: share}
 	r.mu.sessions = make(map[ID]*session)
 	return r
 }
@@ -94,9 +96,28 @@ func (r *Recorder) End(id ID) {
 		return
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	t := r.session(id)
 	t.Duration, t.Ended = r.now().Sub(t.first), true
+	s := t.Session
+	s.Events = slices.Clone(s.Events)
+	r.mu.Unlock()
+	if r.share != nil && s.Begun {
+		r.share(s)
+	}
+}
+
+// Take keeps a session that ended on another node. One that this node knows already stays as it is.
+func (r *Recorder) Take(s Session) {
+	if s.ID == (ID{}) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.mu.sessions[s.ID]; known {
+		return
+	}
+	s.Events = s.Events[:min(len(s.Events), MaxEvents)]
+	r.session(s.ID).Session = s
 }
 
 // session gives a session, a new one in place of the oldest where it must. REQUIRES: mu is held.

@@ -54,7 +54,7 @@ func newOneReplica(t testing.TB, address string) *oneReplica {
 			t.Error(err)
 		}
 	})
-	n := &oneReplica{store: store, traces: trace.New(netip.MustParseAddrPort("127.3.9.1:7000"), time.Now)}
+	n := &oneReplica{store: store, traces: trace.New(netip.MustParseAddrPort("127.3.9.1:7000"), time.Now, nil)}
 	n.ring = vnodes.NewRing(1, []vnodes.Node{{ID: vnodes.HostID{15: 1}, Address: address, DC: "datacenter1", Rack: "rack1", Weight: 1, Tokens: []vnodes.Token{0}}})
 	n.catalog.Store(schema.Empty())
 	return n

@@ -58,7 +58,7 @@ func source(t *testing.T) *fakeSource {
 		{ID: vnodes.HostID{15: 4}, Address: "127.3.7.4", DC: "dc1", Rack: "r2", State: vnodes.StateJoining, Tokens: []vnodes.Token{7}},
 		{ID: vnodes.HostID{15: 5}, Address: "127.3.7.5", DC: "dc1", Rack: "r2", State: vnodes.StateWaiting},
 	}
-	s := &fakeSource{catalog: catalog, traces: trace.New(netip.MustParseAddrPort("127.3.7.1:7000"), ticking())}
+	s := &fakeSource{catalog: catalog, traces: trace.New(netip.MustParseAddrPort("127.3.7.1:7000"), ticking(), nil)}
 	addTrace(s.traces)
 	s.topology = Topology{ClusterName: "test", ReleaseVersion: "4.0.11", Self: nodes[0].ID, NativePort: 9042, Ring: vnodes.NewRing(1, nodes)}
 	for i := range nodes {
