@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -47,20 +48,23 @@ func (c *cluster) handleApplied(in *rpc.Inbound) {
 	})
 }
 
-// traceTimeout bounds telling another node of a traced request. It isn't told again.
-const traceTimeout = 2 * time.Second
+// traceTimeout bounds telling another node of a traced request, and by how much the answer is late when a node doesn't take it. It isn't told again.
+const traceTimeout = 200 * time.Millisecond
 
-// shareTrace tells the live members of a traced request: drivers ask any node for it.
+// shareTrace tells the live members of a traced request, and waits until they know: drivers ask any node for it, and some ask only once.
 func (c *cluster) shareTrace(s trace.Session) {
 	body, err := msgpack.Marshal(&s)
 	if err != nil {
 		return // a session has nothing that can't be encoded
 	}
+	var all sync.WaitGroup
 	for _, n := range c.View().Ring.Nodes() {
 		if n.ID != c.self && c.Alive(n.ID) {
-			c.transport.Send(&rpc.Call{To: c.Peer(n), Verb: rpc.VerbTrace, Body: body, Timeout: traceTimeout, Done: func([]byte, error) {}})
+			all.Add(1)
+			c.transport.Send(&rpc.Call{To: c.Peer(n), Verb: rpc.VerbTrace, Body: body, Timeout: traceTimeout, Done: func([]byte, error) { all.Done() }})
 		}
 	}
+	all.Wait()
 }
 
 func (c *cluster) handleTrace(in *rpc.Inbound) {

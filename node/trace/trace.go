@@ -68,7 +68,7 @@ type session struct {
 	first time.Time // when this node heard of it
 }
 
-// New makes a recorder for the node at self. now gives the time; share, which may be nil, gets every session that ended here.
+// New makes a recorder for the node at self. now gives the time; share, which may be nil, gets every session that ended here, and End waits for it.
 func New(self netip.AddrPort, now func() time.Time, share func(Session)) *Recorder {
 	r := &Recorder{self: self, now: now, share: share}
 	r.mu.sessions = make(map[ID]*session)
