@@ -15,13 +15,13 @@ import (
 var ErrSkew = errors.New("clock: timestamp too far in the future")
 
 const (
-	// DefaultMaxSkew is how far ahead of the wall clock other nodes may push this one.
+	// DefaultMaxSkew is how far ahead of its own time other nodes may push a clock, and how far its wall clock may jump.
 	DefaultMaxSkew = 5 * time.Second
 
 	// lead is how far ahead of itself the clock stores its ceiling: one small synced write every lead/2.
 	lead = 4 * time.Second
 
-	// shortLead is used while the clock runs ahead of the wall clock, as it does after a restart (it starts above the
+	// shortLead is used while the clock runs ahead of time, as it does after a restart (it starts above the
 	// old ceiling). Without it each quick restart would add a whole lead, and a crash loop would drive the clock past
 	// the others' MaxSkew.
 	shortLead = 100 * time.Millisecond
@@ -30,16 +30,35 @@ const (
 // HLC gives strictly increasing timestamps in microseconds since 1970. Safe for concurrent use.
 //
 // Invariants:
-//  1. last only grows, and every timestamp given is a value that one caller alone moved last to.
+//  1. last only grows, and every timestamp given is a value that one caller alone moved last to (but see Accept, and
+//     Now of a clock that is not trusted).
 //  2. No timestamp is given above stored, the newest ceiling that Persist has confirmed (unless Persist fails; see Err).
+//  3. The time that timestamps follow (base + monotonic time) never moves by more than MaxSkew against monotonic time
+//     because the wall clock does, unless Accept says so.
+//
+// Invariant 3 is what keeps a wall clock that jumps from shadowing other nodes' writes: a timestamp an hour ahead wins
+// over every write of that hour. The wall clock is held against base + monotonic time every few milliseconds of use
+// (doubt.go); small differences are taken over, beyond MaxSkew the clock is in doubt until the other nodes' clocks
+// settle it (judge.go).
 //
 // The ceiling is stored by a goroutine of its own once half of the lead is used up, so that callers meet no fsync; they
 // wait only where they run through the other half first. Rejected: storing inside Now by whoever gets there first (it
 // would put an fsync on a connection's reader).
 type HLC struct {
 	wall    func() time.Time
+	mono    func() time.Duration
 	persist func(int64) error
+	suspect func()
 	maxSkew time.Duration
+	ceiling int64 // of the last run, µs
+	first   int64 // what last began with, µs; under comparing
+
+	base     atomic.Int64 // time is base + mono(), µs; moved under comparing
+	next     atomic.Int64 // the wall clock is looked at again once mono() reaches this, ns
+	doubt    atomic.Pointer[doubt]
+	distrust atomic.Pointer[error]
+
+	comparing sync.Mutex // one comparison at a time
 
 	last    atomic.Int64 // newest timestamp given or seen, µs
 	stored  atomic.Int64 // invariant 2, µs
@@ -56,9 +75,13 @@ type HLC struct {
 // Options of New.
 type Options struct {
 	Wall    func() time.Time          // time.Now by default
+	Mono    func() time.Duration      // time that no one sets, since any moment; time.Since of the start by default
 	Ceiling int64                     // as stored by the last run; timestamps start above it
 	Persist func(ceiling int64) error // stores, synced, a ceiling ahead of what is given; called rarely (every few seconds of time), outside locks
-	MaxSkew time.Duration             // how far Update may push the clock ahead of the wall clock; default 5 s
+	MaxSkew time.Duration             // how far Update may push the clock ahead, and a jump of the wall clock that is followed; default 5 s
+	// Suspect is called, and must not block, when the clocks should be held against the other nodes' at once: the wall
+	// clock has jumped, or Suspect was called.
+	Suspect func()
 }
 
 // New starts a clock above the ceiling. It stores the first ceiling before it returns.
@@ -72,8 +95,17 @@ func New(o Options) (*HLC, error) {
 	if o.MaxSkew <= 0 {
 		o.MaxSkew = DefaultMaxSkew
 	}
-	c := &HLC{wall: o.Wall, persist: o.Persist, maxSkew: o.MaxSkew}
-	c.last.Store(max(o.Ceiling, c.wall().UnixMicro()-1))
+	if o.Mono == nil {
+		start := time.Now()
+		o.Mono = func() time.Duration { return time.Since(start) }
+	}
+	if o.Suspect == nil {
+		o.Suspect = func() {}
+	}
+	c := &HLC{wall: o.Wall, mono: o.Mono, persist: o.Persist, suspect: o.Suspect, maxSkew: o.MaxSkew, ceiling: o.Ceiling}
+	c.base.Store(c.wall().UnixMicro() - c.mono().Microseconds())
+	c.first = max(o.Ceiling, c.Time()-1)
+	c.last.Store(c.first)
 	c.store()
 	if err := c.Err(); err != nil {
 		return nil, fmt.Errorf("clock: cannot store the first ceiling: %w", err)
@@ -81,14 +113,18 @@ func New(o Options) (*HLC, error) {
 	return c, nil
 }
 
-// Now gives the next timestamp, in microseconds.
+// Now gives the next timestamp, in microseconds. A clock that is not trusted gives its last one again: nothing may be
+// written with it (see Trusted), and it must not run ahead by what nobody uses.
 func (c *HLC) Now() int64 {
 	limit := int64(math.MaxInt64)
 	for {
 		last := c.last.Load()
-		next := max(last+1, min(c.wall().UnixMicro(), limit))
+		if c.distrust.Load() != nil {
+			return last
+		}
+		next := max(last+1, min(c.Time(), limit))
 		if next >= c.extend.Load() && c.raise(next) {
-			// The wall clock may be past the new ceiling again (a store that took longer than the lead): lag behind it,
+			// Time may be past the new ceiling again (a store that took longer than the lead): lag behind it,
 			// don't wait for ever.
 			limit = c.stored.Load()
 			continue
@@ -101,7 +137,7 @@ func (c *HLC) Now() int64 {
 
 // Update moves the clock above a timestamp another node's clock gave; beyond MaxSkew it is ErrSkew and changes nothing.
 func (c *HLC) Update(seen int64) error {
-	if ahead := seen - c.wall().UnixMicro(); ahead > c.maxSkew.Microseconds() {
+	if ahead := seen - c.Time(); ahead > c.maxSkew.Microseconds() {
 		return fmt.Errorf("%w: %v ahead of this node's clock, at most %v are allowed; set the clocks of both nodes (NTP)",
 			ErrSkew, time.Duration(ahead)*time.Microsecond, c.maxSkew)
 	}
@@ -113,10 +149,19 @@ func (c *HLC) Update(seen int64) error {
 	}
 }
 
-// Seconds is the wall clock in unix seconds, for TTL; it never goes back.
+// Time is what timestamps follow, in microseconds since 1970: the wall clock without its jumps. It may go back by up to MaxSkew.
+func (c *HLC) Time() int64 {
+	m := c.mono()
+	if int64(m) >= c.next.Load() {
+		c.Check()
+	}
+	return c.base.Load() + m.Microseconds()
+}
+
+// Seconds is Time in unix seconds, for TTL; it never goes back.
 func (c *HLC) Seconds() int64 {
 	for {
-		last, now := c.seconds.Load(), c.wall().Unix()
+		last, now := c.seconds.Load(), c.Time()/1_000_000
 		if now <= last {
 			return last
 		}
@@ -171,13 +216,13 @@ func (c *HLC) raise(next int64) (waited bool) {
 
 // store persists a ceiling ahead of the clock and publishes it.
 func (c *HLC) store() {
-	wall, last := c.wall().UnixMicro(), c.last.Load()
+	now, last := c.Time(), c.last.Load()
 	ahead := lead.Microseconds()
-	if last > wall {
+	if last > now {
 		ahead = shortLead.Microseconds()
 	}
 	// Never below the old one: a caller may have checked its timestamp against that and not yet have taken it.
-	ceiling := max(max(wall, last)+ahead, c.stored.Load())
+	ceiling := max(max(now, last)+ahead, c.stored.Load())
 	err := c.persist(ceiling)
 	c.mu.Lock()
 	c.mu.err = err
