@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 	"nodedb/node/storage"
+	"nodedb/node/trace"
 	"nodedb/query/schema"
 	"nodedb/vnodes"
 )
@@ -48,6 +50,7 @@ type testNode struct {
 	hints       map[vnodes.HostID][][]byte
 	clock       *clock.HLC
 	admission   coordinator.Admission
+	traces      *trace.Recorder
 }
 
 const testStorage row.StorageID = 1
@@ -116,8 +119,9 @@ func (c *testCluster) addNode(i int, view *coordinator.View) *testNode {
 	}
 	m.replica = New(Options{Self: m.id, Store: m.store, Cluster: m, Clock: m.clock, Readers: 2, Admission: &m.admission})
 	m.replica.Register(m)
+	m.traces = trace.New(netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", i+1)), 7000), time.Now, nil)
 	m.coordinator = coordinator.New(coordinator.Options{Self: m.id, DC: "dc1", Cluster: m, Transport: m, Local: m.replica, Hints: m, Clock: m.clock,
-		Admission: &m.admission})
+		Admission: &m.admission, Traces: m.traces})
 	c.nodes = append(c.nodes, m)
 	return m
 }
@@ -194,7 +198,7 @@ func (m *testNode) Send(call *rpc.Call) {
 			return
 		}
 		time.Sleep(latency)
-		c.nodes[to].handlers[call.Verb](&rpc.Inbound{From: rpc.Peer{ID: m.id}, Verb: call.Verb, Body: body, Deadline: until,
+		c.nodes[to].handlers[call.Verb](&rpc.Inbound{From: rpc.Peer{ID: m.id}, Verb: call.Verb, Body: body, Deadline: until, Trace: call.Trace,
 			Reply: func(body []byte, err error) { call.Done(slices.Clone(body), err) }})
 	}()
 }
