@@ -98,6 +98,9 @@ func (l *Log) accept(m *ask) (*vote, error) {
 		v.Promised = toBallot(promised)
 		return changed
 	})
+	if err == nil && v.OK {
+		l.wakeFinisher()
+	}
 	return v, err
 }
 

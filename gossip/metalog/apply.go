@@ -137,14 +137,16 @@ func addressFree(s *State, id vnodes.HostID, address string) error {
 	return nil
 }
 
-// nextStates are the legal steps of a member, the way there and the way back.
+// nextStates are the legal steps of a member, the way there and the way back, one at a time: who is at most one step
+// apart meets the others' reads and writes. From "read new" to "old only" in one step, those who still read the new
+// owners alone would miss what is written to the old ones alone.
 var nextStates = map[vnodes.NodeState][]vnodes.NodeState{
 	vnodes.StateWaiting:     {vnodes.StateJoining},
 	vnodes.StateJoining:     {vnodes.StateJoiningRead, vnodes.StateWaiting},
-	vnodes.StateJoiningRead: {vnodes.StateNormal, vnodes.StateWaiting},
+	vnodes.StateJoiningRead: {vnodes.StateNormal, vnodes.StateJoining},
 	vnodes.StateNormal:      {vnodes.StateLeaving},
 	vnodes.StateLeaving:     {vnodes.StateLeavingRead, vnodes.StateNormal},
-	vnodes.StateLeavingRead: {vnodes.StateNormal},
+	vnodes.StateLeavingRead: {vnodes.StateLeaving},
 }
 
 func setState(s *State, n *vnodes.Node, from vnodes.NodeState) (*State, error) {
@@ -171,6 +173,9 @@ func setState(s *State, n *vnodes.Node, from vnodes.NodeState) (*State, error) {
 	case vnodes.StateWaiting:
 		changed.Tokens = nil
 	case vnodes.StateJoining:
+		if from != vnodes.StateWaiting {
+			break // back a step: it keeps its tokens
+		}
 		if err := checkTokens(s, n.Tokens, m.Weight); err != nil {
 			return nil, err
 		}
@@ -225,6 +230,10 @@ func removeMember(s *State, id vnodes.HostID) (*State, error) {
 	m := &s.Members[i]
 	if m.State == vnodes.StateNormal || m.State == vnodes.StateLeaving {
 		return nil, invalid("%s is %s: it has to leave first, so that its data moves", m.Address, m.State)
+	}
+	if m.State == vnodes.StateJoiningRead {
+		return nil, invalid("%s is %s: set it back to %s first, and wait until the owners of its ranges have applied that, so that nobody reads from it any more",
+			m.Address, m.State, vnodes.StateJoining)
 	}
 	next := s.topology()
 	next.Members = slices.Delete(next.Members, i, i+1)

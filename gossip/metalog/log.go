@@ -30,7 +30,7 @@ import (
 //	L4  a value is proposed for N+1 only at state N, which is what its validity was checked against.
 //
 // Proposers (propose.go) run in the caller's goroutine, one at a time a node; the puller (catchup.go) fetches what
-// others know; founding (found.go) brings the first state.
+// others know; the finisher (finish.go) has decided what others began; founding (found.go) brings the first state.
 type Log struct {
 	o       Options
 	logger  *slog.Logger
@@ -46,6 +46,8 @@ type Log struct {
 	proposing chan struct{} // held by the one who proposes
 	proxied   chan struct{} // one for each proposal made for somebody else
 	behind    chan struct{} // wakes the puller
+	// unfinished wakes the finisher.
+	unfinished chan struct{}
 
 	mu struct {
 		sync.Mutex
@@ -55,6 +57,7 @@ type Log struct {
 		waiting map[[16]byte]chan outcome
 		ahead   rpc.Peer // who has said to be at
 		newest  uint64   // this epoch
+		left    open     // what a proposer of this node left undecided, the last time
 	}
 }
 
@@ -73,6 +76,7 @@ func Open(o Options) (*Log, error) {
 	l := &Log{
 		o: o, logger: o.Logger, tasks: make(chan func(), maxTasks+spareTasks), proposing: make(chan struct{}, 1),
 		proxied: make(chan struct{}, maxProxied), behind: make(chan struct{}, 1),
+		unfinished: make(chan struct{}, 1),
 	}
 	l.o.Node.ID = o.Self
 	if l.logger == nil {
@@ -95,6 +99,8 @@ func Open(o Options) (*Log, error) {
 	l.wg.Go(l.run)
 	l.wg.Go(l.pull)
 	l.wg.Go(l.keepAddress)
+	l.wg.Go(l.finisher)
+	l.wakeFinisher() // a vote may be stored
 	return l, nil
 }
 
@@ -223,6 +229,7 @@ func (l *Log) publish(next *State, target schema.Target, settle func()) {
 	l.mu.applied = next.Epoch
 	close(l.mu.changed)
 	l.mu.changed = make(chan struct{})
+	l.wakeFinisher() // this node may have voted for the epoch after
 }
 
 // applied gives the epoch up to which OnApply has returned, and a channel that is closed when that changes.

@@ -66,6 +66,9 @@ const (
 	// minBackoff and maxBackoff bound the pause after a lost round; it doubles, and half of it is random.
 	minBackoff = 20 * time.Millisecond
 	maxBackoff = time.Second
+	// minFinishPause and maxFinishPause bound the pause before a round for what somebody else began; as above.
+	minFinishPause = 2 * time.Second
+	maxFinishPause = 8 * time.Second
 	// pullRetry is the pause after a failed pull.
 	pullRetry = 200 * time.Millisecond
 )

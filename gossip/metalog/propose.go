@@ -43,6 +43,9 @@ func (l *Log) Propose(ctx context.Context, e *Entry) (*State, schema.Target, err
 	p.result = l.await(p.entry.ID)
 	defer l.forget(p.entry.ID)
 	o := p.run(ctx)
+	if o.err != nil {
+		l.leave(p.left)
+	}
 	return o.state, o.target, o.err
 }
 
@@ -67,6 +70,7 @@ type proposer struct {
 	silent  []string     // what is wrong with the voters that didn't
 	heard   time.Time    // when a majority answered last
 	losses  int          // rounds lost in a row
+	left    open         // the last value that voters were asked to accept
 }
 
 // check refuses what can't become an entry at all.
@@ -130,12 +134,8 @@ func (p *proposer) known(ctx context.Context, st *State) (outcome, bool) {
 	ok, seen := st.seen(p.entry.ID)
 	if seen {
 		// The state is visible a little before OnApply has returned and the result is handed over.
-		for applied, changed := p.log.applied(); applied < st.Epoch; applied, changed = p.log.applied() {
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return outcome{err: p.ended(ctx)}, true
-			}
+		if p.log.awaitApplied(ctx, st.Epoch) != nil {
+			return outcome{err: p.ended(ctx)}, true
 		}
 	}
 	select {
@@ -153,9 +153,9 @@ func (p *proposer) backoff() time.Duration {
 	return d/2 + time.Duration(p.log.o.Jitter(int64(d/2)))
 }
 
-// ballot is above all that were seen, and near the present, so that proposers leapfrog each other.
-func (p *proposer) ballot() paxos.Ballot {
-	return paxos.Ballot{Time: max(p.highest.Time+1, uint64(p.log.o.Now().UnixMicro())), Node: p.log.o.Self}
+// ballotAbove gives one above all that were seen, and near the present, so that proposers leapfrog each other.
+func (l *Log) ballotAbove(highest paxos.Ballot) paxos.Ballot {
+	return paxos.Ballot{Time: max(highest.Time+1, uint64(l.o.Now().UnixMicro())), Node: l.o.Self}
 }
 
 // noQuorum names the voters that are missing.
@@ -182,7 +182,10 @@ func (p *proposer) ended(ctx context.Context) error {
 // entryAt is the entry as it is proposed at a state: a joining member's tokens are chosen for the ring as it is then.
 func (p *proposer) entryAt(st *State) *Entry {
 	e := p.entry
-	if m, ok := st.Member(e.Node.ID); ok && e.Kind == EntrySetState && e.Node.State == vnodes.StateJoining && len(e.Node.Tokens) == 0 {
+	if e.Kind != EntrySetState || e.From != vnodes.StateWaiting || e.Node.State != vnodes.StateJoining || len(e.Node.Tokens) > 0 {
+		return &e
+	}
+	if m, ok := st.Member(e.Node.ID); ok {
 		e.Node.Tokens = vnodes.ChooseTokens(st.Ring, m.DC, m.Weight, st.Epoch)
 	}
 	return &e
@@ -198,11 +201,19 @@ func (p *proposer) round(ctx context.Context, st *State) (ending, error) {
 		}
 	}
 	p.verdict = invalid
-	r := newRound(p.log, st, p.ballot(), e.Append(nil))
-	r.worthwhile = func() bool { return invalid == nil && effect(st, next) }
+	return p.play(ctx, st, e.Append(nil), func() bool { return invalid == nil && effect(st, next) })
+}
+
+// play plays one round with a value, and keeps what was learned of the voters.
+func (p *proposer) play(ctx context.Context, st *State, value []byte, worthwhile func() bool) (ending, error) {
+	r := newRound(p.log, st, p.log.ballotAbove(p.highest), value)
+	r.worthwhile = worthwhile
 	end, err := r.play(ctx)
 	p.highest = maxBallot(p.highest, r.paxos.Highest())
 	p.offered = p.offered || r.offered
+	if r.asked {
+		p.left = open{st.Epoch + 1, r.paxos.Value()}
+	}
 	p.silent = r.missing()
 	if p.quorate = len(r.spoke) > len(st.Voters)/2; p.quorate {
 		p.heard = time.Now()

@@ -19,6 +19,7 @@ type metaRound struct {
 	spoke   map[vnodes.HostID]bool  // voters that gave any answer
 	silent  map[vnodes.HostID]error // why others didn't
 	offered bool                    // accepts of our own value were sent
+	asked   bool                    // accepts of any value were sent
 	// worthwhile says, when the round could propose our own value, whether that would do anything.
 	worthwhile func() bool
 }
@@ -113,6 +114,7 @@ func (r *metaRound) offer() (ending, bool, error) {
 		}
 		r.offered = true
 	}
+	r.asked = true
 	r.send(rpc.VerbMetaAccept, r.paxos.Value())
 	return lost, false, nil
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +33,7 @@ type memStore struct {
 	crashed bool
 	died    func() // told of the crash
 	full    bool   // the disk
+	space   int    // writes until the disk is full; 0: no end
 }
 
 var (
@@ -55,6 +57,10 @@ func (s *memStore) PutSystemMeta(pairs map[string][]byte) error {
 	}
 	if s.full {
 		return errFull
+	}
+	if s.space > 0 {
+		s.space--
+		s.full = s.space == 0
 	}
 	if s.left > 0 {
 		s.left--
@@ -107,6 +113,13 @@ func (s *memStore) fill(full bool) {
 	s.full = full
 }
 
+// fillAfter lets a number of writes pass before the disk is full.
+func (s *memStore) fillAfter(writes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.space = writes
+}
+
 // seeds is how many seeds the randomized tests try; a campaign takes thousands: go test ./gossip/metalog -seeds 5000
 // -timeout 0
 var seeds = flag.Uint64("seeds", 6, "seeds of each randomized simulation")
@@ -141,13 +154,14 @@ type world struct {
 	machines []*machine // 1..n
 	rng      *rand.Rand // the test's own
 	seed     uint64
+	sent     atomic.Int64 // messages
 }
 
 // simulate runs f with n machines that are off, in a bubble with virtual time.
 func simulate(t *testing.T, n int, seed uint64, faults simnet.Faults, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), machines: make([]*machine, n+1)}
-		w.net = simnet.New(simnet.Options{Seed: seed, Faults: faults, Settle: synctest.Wait})
+		w.net = simnet.New(simnet.Options{Seed: seed, Faults: faults, Settle: synctest.Wait, Observe: func(simnet.Delivery) { w.sent.Add(1) }})
 		for i := 1; i <= n; i++ {
 			w.machines[i] = &machine{w: w, i: i, host: vnodes.HostID{15: byte(i)}, name: "test", store: newStore()}
 		}
