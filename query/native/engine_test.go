@@ -273,3 +273,26 @@ func TestRealTrace(t *testing.T) {
 		t.Errorf("%q", row)
 	}
 }
+
+// TestFailedTrace: a request that fails has a trace too, and bound values are shown.
+func TestFailedTrace(t *testing.T) {
+	_, addr := startReal(t, "127.3.9.7")
+	c := dial(t, addr, wire.ClientOptions{})
+	const cql = "SELECT * FROM no.such WHERE k = ?"
+	_, err := c.Trace(t.Context(), cql, &wire.Params{Consistency: 1, Values: [][]byte{{0, 1}, nil, make([]byte, 2*maxTracedValue)}})
+	if we := (*wire.Error)(nil); !errors.As(err, &we) || we.Code != wire.CodeInvalid {
+		t.Fatal(err)
+	}
+	res, err := c.Query(t.Context(), "SELECT session_id, duration, parameters['query'], parameters['bound_var_0'], parameters['bound_var_1'], parameters['bound_var_2'] FROM system_traces.sessions", nil)
+	if err != nil || !res.Next() {
+		t.Fatal(res, err)
+	}
+	row := res.Row()
+	if row[1] == nil || string(row[2]) != cql || string(row[3]) != "0x0001" || string(row[4]) != "null" || len(row[5]) != 2+2*maxTracedValue+3 {
+		t.Errorf("%q", row)
+	}
+	res, err = c.Query(t.Context(), "SELECT activity FROM system_traces.events WHERE session_id = ?", &wire.Params{Consistency: 1, Values: [][]byte{row[0]}})
+	if err != nil || !res.Next() || !strings.Contains(string(res.Row()[0]), "Answering an error: ") {
+		t.Errorf("%v, %v", res, err)
+	}
+}
