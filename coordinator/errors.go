@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"nodedb/coordinator/consistency"
 	"nodedb/node/rpc"
@@ -18,7 +19,8 @@ type Unavailable struct {
 }
 
 func (e *Unavailable) Error() string {
-	return fmt.Sprintf("Cannot achieve consistency level %s: %d replicas are required, %d are alive", e.Level, e.Required, e.Alive)
+	return fmt.Sprintf("Cannot achieve consistency level %s: %d replicas are required, %d are alive. See which nodes are down (nodedb status) and start them, "+
+		"or ask at a lower level", e.Level, e.Required, e.Alive)
 }
 
 // Timeout: the level was not met in time.
@@ -31,7 +33,11 @@ type Timeout struct {
 }
 
 func (e *Timeout) Error() string {
-	return fmt.Sprintf("Operation timed out: %d of %d replicas answered at %s", e.Received, e.BlockFor, e.Level)
+	text := fmt.Sprintf("Operation timed out: %d of %d replicas answered at %s", e.Received, e.BlockFor, e.Level)
+	if e.Write {
+		return text + ". The write may be done or not: repeat it with the same timestamp, or read what is there"
+	}
+	return text + ". Nothing was changed: ask again, for less at a time (a page size, a LIMIT) if that is slow too"
 }
 
 // Failure: too many replicas failed.
@@ -41,17 +47,31 @@ type Failure struct {
 	Level                      consistency.Level
 	Received, BlockFor, Failed int
 	DataPresent                bool
-	Reason                     string // the first failure's text
+	Reason                     string   // the first failure's text
+	Nodes                      []string // addresses of the replicas that failed, Failed of them
 }
 
 func (e *Failure) Error() string {
-	return fmt.Sprintf("Operation failed: %d replicas failed, %d of %d answered at %s: %s", e.Failed, e.Received, e.BlockFor, e.Level, e.Reason)
+	where := ""
+	if len(e.Nodes) > 0 {
+		where = " (" + strings.Join(e.Nodes, ", ") + ", whose logs say more)"
+	}
+	return fmt.Sprintf("Operation failed: %d replicas failed%s, %d of %d answered at %s: %s", e.Failed, where, e.Received, e.BlockFor, e.Level, e.Reason)
 }
 
 // Overloaded: shed before anything was done.
 type Overloaded struct{ What string }
 
 func (e *Overloaded) Error() string { return "Overloaded: " + e.What }
+
+// ClockSkew: this node's clock differs too much from the others' to stamp writes; nothing was written.
+type ClockSkew struct{ Why error }
+
+func (e *ClockSkew) Error() string {
+	return fmt.Sprintf("Nothing was written, since this node's clock can't be trusted: %v. Set its clock by NTP; until then write through another node", e.Why)
+}
+
+func (e *ClockSkew) Unwrap() error { return e.Why }
 
 // moved reports whether a replica refused because the ring (or schema) went on, and the epoch to catch up with.
 func moved(err error) (epoch uint64, ok bool) {
@@ -81,6 +101,12 @@ func wantsHint(err error) bool {
 		}
 	}
 	return true
+}
+
+// isClockRefusal reports whether a replica found the coordinator's clock too far ahead of its own.
+func isClockRefusal(err error) bool {
+	var re *rpc.RemoteError
+	return errors.As(err, &re) && re.Code == rpc.CodeClock
 }
 
 // isOverload reports whether a replica shed a request unexecuted.

@@ -49,7 +49,9 @@ type readOp struct {
 		digests     [][16]byte // answered
 		pages       []answered // resolving: data of each replica
 		merged      []byte     // repairing: the answer to give
+		spread      bool       // repairing: the owners that were not waited for are asked, too
 		reason      error
+		broken      []string // addresses of the replicas that failed
 		timedOut    bool
 		overloads   int // replicas that shed the request
 		done        func([]byte, error)
@@ -261,8 +263,13 @@ func (op *readOp) request(n *vnodes.Node, spec *storage.ReadSpec, digest bool, d
 	})
 }
 
+// fence gives the epochs the read and its repairs run under. They carry no timestamp of this node: a clock that isn't trusted doesn't stop them.
 func (op *readOp) fence() Fence {
-	return Fence{Ring: op.view.Ring.Epoch(), Needs: max(op.view.Ring.Epoch(), op.r.Table.Epoch), Clock: op.c.Clock.Now()}
+	f := Fence{Ring: op.view.Ring.Epoch(), Needs: max(op.view.Ring.Epoch(), op.r.Table.Epoch)}
+	if op.c.Clock.Trusted() == nil {
+		f.Clock = op.c.Clock.Now()
+	}
+	return f
 }
 
 // answer takes one replica's data or digest.
@@ -338,6 +345,7 @@ func (op *readOp) resolveOrWait() {
 // note records a failure. REQUIRES: op.mu.
 func (op *readOp) note(n *vnodes.Node, err error) {
 	op.mu.tracker.Fail(n.ID)
+	op.mu.broken = append(op.mu.broken, n.Address)
 	if op.mu.reason == nil {
 		op.mu.reason = err
 	}
@@ -357,7 +365,7 @@ func (op *readOp) outcome() error {
 		return &Timeout{Level: op.r.Level, Received: received, BlockFor: required, DataPresent: op.mu.havePage}
 	}
 	return &Failure{Level: op.r.Level, Received: received, BlockFor: required, Failed: failed, DataPresent: op.mu.havePage,
-		Reason: op.mu.reason.Error()}
+		Reason: op.mu.reason.Error(), Nodes: op.mu.broken}
 }
 
 // finish answers once. REQUIRES: op.mu; it is unlocked.

@@ -181,7 +181,42 @@ func (op *readOp) repaired(n *vnodes.Node, err error) {
 		op.finish(op.mu.merged, nil)
 	case op.mu.tracker.Hopeless():
 		op.finish(nil, op.outcome())
+	case err != nil && !op.mu.spread:
+		op.mu.spread = true
+		op.mu.Unlock()
+		op.spread()
 	default:
 		op.mu.Unlock()
+	}
+}
+
+// spread writes the merge to the live owners whose pages were not waited for, since one whose page was merged can't be repaired (its disk is full,
+// say): most often they hold it already. Owners that can't come to hold it are counted out, so that the read ends now if it can't be answered.
+func (op *readOp) spread() {
+	nodes, pages := op.repairable()
+	known := len(nodes)
+	for _, n := range op.mu.candidates {
+		if !slices.Contains(nodes, n) && op.c.Cluster.Alive(n.ID) {
+			nodes, pages = append(nodes, n), append(pages, nil)
+		}
+	}
+	op.mu.Lock()
+	for _, n := range op.owners.Read() {
+		if !slices.Contains(nodes, n) {
+			op.mu.tracker.Fail(n.ID)
+		}
+	}
+	if op.mu.phase == repairing && op.mu.tracker.Hopeless() {
+		op.finish(nil, op.outcome())
+		return
+	}
+	op.mu.Unlock()
+	merged, err := readrepair.Merge(op.spec.Storage, pages, op.spec.Reverse)
+	if err != nil {
+		op.fail(err)
+		return
+	}
+	for i := known; i < len(nodes); i++ {
+		op.sendRepair(nodes[i], merged.Repairs[i])
 	}
 }

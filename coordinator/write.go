@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,8 +40,9 @@ type writeOp struct {
 	mu struct {
 		sync.Mutex
 		finished  bool
-		restarted bool  // finished by another attempt, which writes to everybody again
-		reason    error // first failure
+		restarted bool         // finished by another attempt, which writes to everybody again
+		reason    error        // first failure
+		broken    []*nodeWrite // nodes that failed
 		timedOut  bool
 		done      func(error)
 		timer     *time.Timer
@@ -67,6 +69,10 @@ type nodeWrite struct {
 func (c *Coordinator) Write(ctx context.Context, r *WriteRequest, done func(error)) {
 	if len(r.Writes) == 0 {
 		done(nil)
+		return
+	}
+	if err := c.Clock.Trusted(); err != nil {
+		done(&ClockSkew{err}) // the others would refuse it, but the own replica applies it
 		return
 	}
 	if err := c.admit(); err != nil {
@@ -207,7 +213,10 @@ func (op *writeOp) answer(n *nodeWrite, err error) {
 		op.again(n, epoch)
 		return
 	}
-	if wantsHint(err) {
+	if isClockRefusal(err) {
+		op.c.Clock.Suspect()
+	}
+	if wantsHint(err) && (n.node.ID != op.c.Self || isOverload(err)) { // a disk that is full or broken can't keep hints for itself
 		op.hint(n, false)
 	}
 	op.failed(n, err, isTimeout(err))
@@ -226,6 +235,7 @@ func (op *writeOp) failed(n *nodeWrite, err error, timeout bool) {
 	for _, t := range n.targets {
 		op.targets[t].tracker.Fail(n.node.ID)
 	}
+	op.mu.broken = append(op.mu.broken, n)
 	if op.mu.reason == nil {
 		op.mu.reason = err
 	}
@@ -252,14 +262,14 @@ func (op *writeOp) settle() {
 
 // outcome is the error of the target that is furthest from its level. REQUIRES: op.mu.
 func (op *writeOp) outcome() error {
-	var received, failed, required int
+	var received, failed, required, worst int
 	for i := range op.targets {
 		t := op.targets[i].tracker
 		if t.Met() {
 			continue
 		}
 		if got, bad, need := t.Counts(); required == 0 || need-got > required-received {
-			received, failed, required = got, bad, need
+			received, failed, required, worst = got, bad, need, i
 		}
 	}
 	// A replica that shed the write gets it by a hint: it may take effect, so OVERLOADED, "nothing happened", would be a lie.
@@ -267,7 +277,17 @@ func (op *writeOp) outcome() error {
 		return &Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, Received: received, BlockFor: required}
 	}
 	return &Failure{Write: true, Kind: op.r.Kind, Level: op.r.Level, Received: received, BlockFor: required, Failed: failed,
-		Reason: op.mu.reason.Error()}
+		Reason: op.mu.reason.Error(), Nodes: op.brokenOf(worst)}
+}
+
+// brokenOf gives the addresses of the nodes that failed to write one target. REQUIRES: op.mu.
+func (op *writeOp) brokenOf(target int) (addresses []string) {
+	for _, n := range op.mu.broken {
+		if slices.Contains(n.targets, target) {
+			addresses = append(addresses, n.node.Address)
+		}
+	}
+	return addresses
 }
 
 // finish answers once. REQUIRES: op.mu; it is unlocked.

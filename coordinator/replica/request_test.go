@@ -149,6 +149,39 @@ func TestReadRepairsBeforeItAnswers(t *testing.T) {
 	})
 }
 
+// TestAReplicaThatCannotBeRepaired: a replica that lacks a row takes no writes (its disk is full). The other two hold it, and a read at QUORUM that
+// heard the first and one of these is answered at once.
+func TestAReplicaThatCannotBeRepaired(t *testing.T) {
+	for reader := range 3 {
+		bubble(t, 3, 3, func(t *testing.T, c *testCluster) {
+			c.kill(2)
+			if err := c.nodes[0].write(consistency.Quorum, mutation("k", 1, "a", 10)); err != nil {
+				t.Fatal(err)
+			}
+			c.revive()
+			c.nodes[2].store.fail = storage.ErrDiskFull
+			c.mu.Lock()
+			c.mu.wait = func(to int) time.Duration { // node 2's page is always among the first
+				return map[bool]time.Duration{true: time.Millisecond, false: 5 * time.Millisecond}[to == 2]
+			}
+			c.mu.Unlock()
+			began := time.Now()
+			got, err := c.nodes[reader].read(consistency.Quorum, "k")
+			if err != nil || !slices.Equal(got, []string{"k/1=a"}) {
+				t.Errorf("through node %d: read %v, %v", reader, got, err)
+			}
+			c.kill((reader + 1) % 3) // with one more dead it can't be answered, if node 2 is needed: that is said at once, too
+			_, err = c.nodes[reader].read(consistency.Quorum, "k")
+			if needed := (reader+1)%3 != 2; needed != (err != nil) {
+				t.Errorf("through node %d, with one dead: %v", reader, err)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("through node %d: both took %v", reader, took)
+			}
+		})
+	}
+}
+
 // TestALimitAPartitionDoesNotBringRowsBack: with PER PARTITION LIMIT 1 replica 1 shows only the row whose deletion it missed, and is silent about the next
 // one, which it knows to be deleted.
 func TestALimitAPartitionDoesNotBringRowsBack(t *testing.T) {

@@ -56,7 +56,7 @@ type Options struct {
 	Fatal func(error)
 
 	Metrics *metrics.Registry // nil: metrics are shown nowhere
-	// DiskFloor is the free space in bytes below which writes are refused; 0: 256 MiB, at most a twentieth of the disk.
+	// DiskFloor is the free space in bytes below which writes are refused; 0: 256 MiB.
 	DiskFloor uint64
 }
 

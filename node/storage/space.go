@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// defaultDiskFloor is the free space below which writes are refused, at most diskFloorShare of the disk. It is what
-	// Pebble gets to flush and compact with, and system entries to be written to.
+	// defaultDiskFloor is the free space below which writes are refused, however small the disk. It is what Pebble gets for its logs (each as
+	// large as a memtable, and some are kept to be used again), to flush and compact with, and system entries to be written to: with less it meets a full disk in
+	// its log, which stops the node, or retries flushes in a loop.
 	defaultDiskFloor = 256 << 20
-	diskFloorShare   = 20
 	// spacePeriod and spaceBytes say how often the free space is looked at.
 	spacePeriod = time.Second
 	spaceBytes  = 32 << 20
@@ -34,13 +34,12 @@ type spaceGuard struct {
 // start looks for the first time and keeps looking, where the file system can tell.
 func (s *spaceGuard) start(e *Engine, o *Options) {
 	s.fs, s.dir, s.look = o.FS, o.Dir, make(chan struct{}, 1)
-	usage, err := s.fs.GetDiskUsage(s.dir)
-	if err != nil {
+	if _, err := s.fs.GetDiskUsage(s.dir); err != nil {
 		return // a file system in memory
 	}
 	s.watched = true
 	if s.floor = o.DiskFloor; s.floor == 0 {
-		s.floor = min(defaultDiskFloor, usage.TotalBytes/diskFloorShare)
+		s.floor = defaultDiskFloor
 	}
 	s.check()
 	e.background.Go(func() { s.watch(e) })
