@@ -105,7 +105,7 @@ func (c *Cluster) CheckFree() error {
 // Start starts all nodes at once and returns when all answer.
 func (c *Cluster) Start(ctx context.Context) error {
 	for _, m := range c.Nodes {
-		if err := m.launch(); err != nil {
+		if err := m.Launch(); err != nil {
 			return err
 		}
 	}
@@ -146,14 +146,14 @@ func (c *Cluster) Stop() error {
 
 // Start starts a node that isn't running and returns when it answers.
 func (m *Node) Start(ctx context.Context) error {
-	if err := m.launch(); err != nil {
+	if err := m.Launch(); err != nil {
 		return err
 	}
 	return m.awaitReady(ctx)
 }
 
-// Launch starts a node without waiting.
-func (m *Node) launch() error {
+// Launch starts a node without waiting until it answers.
+func (m *Node) Launch() error {
 	if m.Running() {
 		return fmt.Errorf("node %d is running already", m.Index)
 	}
