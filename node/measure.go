@@ -32,5 +32,18 @@ func (n *Node) measure() {
 		}
 		return float64(sum)
 	})
+	n.metrics.GaugeFunc("nodedb_clock_doubt", "1 while this machine's wall clock has jumped and is not followed.", func() float64 {
+		return oneIf(n.clock.Doubt() != nil)
+	})
+	n.metrics.GaugeFunc("nodedb_clock_distrust", "1 while writes are refused because this node's clock differs from the others'.", func() float64 {
+		return oneIf(n.clock.Trusted() != nil)
+	})
 	n.metrics.GaugeFunc("nodedb_metadata_epoch", "Newest metadata entry applied here.", func() float64 { return float64(n.cluster.View().Epoch) })
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }

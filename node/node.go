@@ -72,6 +72,9 @@ type Node struct {
 	metrics     *metrics.Registry
 	doors       doors
 	pending     pendingTables
+	suspected   chan struct{} // has the clock judged (skew.go)
+	judging     sync.Mutex    // one judgement at a time
+	clockSaid   time.Time     // when the log told of the clock; under judging
 	ready       atomic.Bool
 	stop        context.CancelFunc
 	background  sync.WaitGroup
@@ -85,7 +88,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if o.FS == nil {
 		o.FS = disk.Real()
 	}
-	n := &Node{Options: o, logger: o.Logger, metrics: metrics.NewRegistry()}
+	n := &Node{Options: o, logger: o.Logger, metrics: metrics.NewRegistry(), suspected: make(chan struct{}, 1)}
 	life, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	defer func() {
@@ -105,10 +108,9 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if err := n.enter(ctx, peers); err != nil {
 		return nil, err
 	}
-	if m, ok := n.log.State().Member(n.cluster.self); ok && m.State != vnodes.StateNormal {
-		if err := n.checkClock(); err != nil {
-			return nil, err
-		}
+	m, ok := n.log.State().Member(n.cluster.self)
+	if err := n.checkClock(ctx, ok && m.State != vnodes.StateNormal); err != nil {
+		return nil, err
 	}
 	if err := n.startGossip(); err != nil {
 		return nil, err
@@ -173,7 +175,7 @@ func (n *Node) openStore() error {
 	if err != nil {
 		return err
 	}
-	n.clock, err = clock.New(clock.Options{Ceiling: ceiling, Persist: sys.putCeiling})
+	n.clock, err = clock.New(clock.Options{Ceiling: ceiling, Persist: sys.putCeiling, Suspect: n.suspectClock})
 	return err
 }
 
@@ -344,6 +346,7 @@ func (n *Node) changed(id vnodes.HostID, address string, up bool) {
 			n.transport.Retry(n.cluster.Peer(&m.Node))
 		}
 		n.hints.Wake(id)
+		n.suspectClock() // its clock may differ
 	}
 	n.announce(address, up)
 }

@@ -83,10 +83,11 @@ type report struct {
 	Hints   map[string]int64 `msgpack:"hints"`   // waiting here, by host id
 	Pending []uint32         `msgpack:"pending"` // memory tables that wait for their rows, by storage id
 	Wall    int64            `msgpack:"wall"`    // wall clock, µs
+	Stamp   int64            `msgpack:"stamp"`   // what timestamps follow, µs
 }
 
 func (n *Node) report() report {
-	r := report{Load: n.engine.DiskBytes(), Hints: map[string]int64{}, Pending: n.pending.list(), Wall: time.Now().UnixMicro()}
+	r := report{Load: n.engine.DiskBytes(), Hints: map[string]int64{}, Pending: n.pending.list(), Wall: n.clock.Wall(), Stamp: n.clock.Time()}
 	for id, count := range n.hints.PendingAll() {
 		r.Hints[id.String()] = count
 	}

@@ -19,6 +19,7 @@ func wireError(err error) error {
 		timeout     *coordinator.Timeout
 		failure     *coordinator.Failure
 		overloaded  *coordinator.Overloaded
+		skew        *coordinator.ClockSkew
 	)
 	switch {
 	case errors.As(err, &we):
@@ -31,7 +32,7 @@ func wireError(err error) error {
 		return timeoutError(timeout, err)
 	case errors.As(err, &failure):
 		return failureError(failure, err)
-	case errors.As(err, &overloaded):
+	case errors.As(err, &overloaded), errors.As(err, &skew): // drivers go on to another node
 		return wire.Errorf(wire.CodeOverloaded, "%v", err)
 	case errors.Is(err, coordinator.ErrNoKeyspace), errors.Is(err, storage.ErrDropped):
 		return wire.Errorf(wire.CodeInvalid, "%v", err)
