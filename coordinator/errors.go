@@ -48,7 +48,7 @@ type Failure struct {
 	Received, BlockFor, Failed int
 	DataPresent                bool
 	Reason                     string   // the first failure's text
-	Nodes                      []string // addresses of the replicas that failed, Failed of them
+	Nodes                      []string // addresses of all replicas that failed: Failed counts those the level waits for
 }
 
 func (e *Failure) Error() string {

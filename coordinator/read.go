@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -345,7 +346,9 @@ func (op *readOp) resolveOrWait() {
 // note records a failure. REQUIRES: op.mu.
 func (op *readOp) note(n *vnodes.Node, err error) {
 	op.mu.tracker.Fail(n.ID)
-	op.mu.broken = append(op.mu.broken, n.Address)
+	if !slices.Contains(op.mu.broken, n.Address) { // asked for a digest, then for data
+		op.mu.broken = append(op.mu.broken, n.Address)
+	}
 	if op.mu.reason == nil {
 		op.mu.reason = err
 	}

@@ -107,6 +107,10 @@ func TestAReplicaThatFailsIsAFailure(t *testing.T) {
 		if !errors.As(err, &f) || f.Failed != 2 || f.Received != 1 {
 			t.Fatalf("want a failure of 2 with 1 received, got %v", err)
 		}
+		slices.Sort(f.Nodes)
+		if want := []string{"10.0.0.2", "10.0.0.3"}; !slices.Equal(f.Nodes, want) {
+			t.Errorf("the nodes that failed are %v, want %v", f.Nodes, want)
+		}
 	})
 }
 
