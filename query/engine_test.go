@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -189,7 +191,8 @@ func TestErrorsOfTheCluster(t *testing.T) {
 		{write, &coordinator.Timeout{Write: true, Kind: coordinator.WriteSimple, Level: consistency.All, Received: 2, BlockFor: 3},
 			wire.Error{Code: wire.CodeWriteTimeout, Consistency: 5, Received: 2, BlockFor: 3, WriteType: "SIMPLE"}},
 		{write, &coordinator.Failure{Write: true, Kind: coordinator.WriteSimple, Failed: 1}, wire.Error{Code: wire.CodeWriteFailure, Failures: 1, WriteType: "SIMPLE"}},
-		{read, &coordinator.Failure{Failed: 2}, wire.Error{Code: wire.CodeReadFailure, Failures: 2}},
+		{read, &coordinator.Failure{Failed: 2, Nodes: []string{"127.0.0.2", "::1"}}, wire.Error{Code: wire.CodeReadFailure, Failures: 2, Reasons: []wire.FailureReason{
+			{Address: netip.MustParseAddr("127.0.0.2")}, {Address: netip.IPv6Loopback()}}}},
 		{read, &coordinator.Overloaded{What: "busy"}, wire.Error{Code: wire.CodeOverloaded}},
 		{read, errors.New("something else"), wire.Error{Code: wire.CodeServer}},
 	} {
@@ -207,6 +210,25 @@ func TestErrorsOfTheCluster(t *testing.T) {
 		got.Message = ""
 		if fmt.Sprintf("%+v", *got) != fmt.Sprintf("%+v", c.want) {
 			t.Errorf("%v: got %+v, want %+v", c.err, *got, c.want)
+		}
+		onWire(t, got)
+	}
+}
+
+// onWire: version 4 counts the failures, version 5 maps the addresses to reasons.
+func onWire(t *testing.T, e *wire.Error) {
+	t.Helper()
+	for _, v := range []wire.Version{wire.V4, wire.V5} {
+		back, err := wire.DecodeError(e.Append(nil, v), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := int(e.Failures)
+		if v >= wire.V5 {
+			want = len(e.Reasons)
+		}
+		if int(back.Failures) != want || v >= wire.V5 && !slices.Equal(back.Reasons, e.Reasons) {
+			t.Errorf("version %v: %d failures of %v, want %d of %v", v, back.Failures, back.Reasons, want, e.Reasons)
 		}
 	}
 }

@@ -156,7 +156,7 @@ func dumpStruct(b *strings.Builder, v reflect.Value, indent string) {
 	b.WriteString(v.Type().Name())
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
-		if f.Name == "Pos" || v.Field(i).IsZero() {
+		if f.Type == reflect.TypeFor[Pos]() || v.Field(i).IsZero() {
 			continue
 		}
 		b.WriteString("\n" + indent + "  " + f.Name + ": ")

@@ -6,7 +6,8 @@ import "strconv"
 func (p *parser) create(at Pos) Statement {
 	switch {
 	case p.accept("KEYSPACE"):
-		st := &CreateKeyspace{Pos: at, IfNotExists: p.ifNotExists(), Name: p.name("a keyspace").Name}
+		st := &CreateKeyspace{Pos: at, IfNotExists: p.ifNotExists()}
+		st.NameAt, st.Name = p.tok.pos, p.name("a keyspace").Name
 		p.expect("WITH")
 		st.Options = p.properties()
 		return st
@@ -230,7 +231,8 @@ func (p *parser) createType(at Pos) Statement {
 func (p *parser) alter(at Pos) Statement {
 	switch {
 	case p.accept("KEYSPACE"):
-		st := &AlterKeyspace{Pos: at, IfExists: p.ifExists(), Name: p.name("a keyspace").Name}
+		st := &AlterKeyspace{Pos: at, IfExists: p.ifExists()}
+		st.NameAt, st.Name = p.tok.pos, p.name("a keyspace").Name
 		p.expect("WITH")
 		st.Options = p.properties()
 		return st
@@ -349,7 +351,9 @@ func (p *parser) renames() []Rename {
 func (p *parser) drop(at Pos) Statement {
 	switch {
 	case p.accept("KEYSPACE"):
-		return &DropKeyspace{Pos: at, IfExists: p.ifExists(), Name: p.name("a keyspace").Name}
+		st := &DropKeyspace{Pos: at, IfExists: p.ifExists()}
+		st.NameAt, st.Name = p.tok.pos, p.name("a keyspace").Name
+		return st
 	case p.accept("TABLE"), p.is("COLUMNFAMILY") && p.accept("COLUMNFAMILY"):
 		return &DropTable{Pos: at, IfExists: p.ifExists(), Table: p.qualified("a table")}
 	case p.accept("TYPE"):

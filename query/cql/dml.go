@@ -8,7 +8,8 @@ func (p *parser) parseStatement() Statement {
 	}
 	switch {
 	case p.accept("USE"):
-		return &Use{Pos: at, Keyspace: p.name("a keyspace").Name}
+		n := p.name("a keyspace")
+		return &Use{Pos: at, Keyspace: n.Name, NameAt: n.Pos}
 	case p.accept("TRUNCATE"):
 		if !p.accept("TABLE") {
 			p.accept("COLUMNFAMILY")

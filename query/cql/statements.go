@@ -4,6 +4,7 @@ package cql
 type CreateKeyspace struct {
 	Pos
 	Name        string
+	NameAt      Pos
 	IfNotExists bool
 	Options     []Property
 }
@@ -12,6 +13,7 @@ type CreateKeyspace struct {
 type AlterKeyspace struct {
 	Pos
 	Name     string
+	NameAt   Pos
 	IfExists bool
 	Options  []Property
 }
@@ -20,6 +22,7 @@ type AlterKeyspace struct {
 type DropKeyspace struct {
 	Pos
 	Name     string
+	NameAt   Pos
 	IfExists bool
 }
 
@@ -110,6 +113,7 @@ type Truncate struct {
 type Use struct {
 	Pos
 	Keyspace string
+	NameAt   Pos
 }
 
 // Using is what stands behind USING: expressions (an integer or a marker), nil when not given.

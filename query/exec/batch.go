@@ -68,7 +68,7 @@ func (r *request) batchStatement(b *plan.Batch) (*Result, error) {
 			return nil, err
 		case plan.IsUnset(v):
 		case len(v) != 8:
-			return nil, wire.Errorf(wire.CodeInvalid, "Invalid null value of timestamp")
+			return nil, b.Timestamp.Errorf("Invalid null value of timestamp")
 		default:
 			stamp = types.Int64(v)
 		}

@@ -1,7 +1,10 @@
 package exec
 
 import (
+	"errors"
+	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"nodedb/query/plan"
@@ -26,19 +29,37 @@ func (r *request) change(c *plan.Change) (*Result, error) {
 	if strings.HasSuffix(ch.Class, "NetworkTopologyStrategy") {
 		for dc := range ch.Replication {
 			if !known[dc] {
-				return nil, wire.Errorf(wire.CodeConfig, "Unrecognized strategy option {%s} passed to NetworkTopologyStrategy for keyspace %s", dc, ch.Keyspace)
+				text := fmt.Sprintf("Unrecognized strategy option {%s} passed to NetworkTopologyStrategy for keyspace %s; the datacenters are %s", dc, ch.Keyspace,
+					strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+				return nil, wire.Errorf(wire.CodeConfig, "%s", c.At("WITH replication", text))
 			}
 		}
 	}
 	// Not checked against the catalog here: it may be behind, and the metadata log judges on the newest.
 	target, err := r.x.cluster.ChangeSchema(r.ctx, &ch)
 	if err != nil {
-		return nil, err
+		return nil, placed(c, err)
 	}
 	if target == (schema.Target{}) || c.Truncate {
 		return &Result{Kind: ResultVoid}, nil
 	}
 	return &Result{Kind: ResultSchemaChange, Change: Change(target)}, nil
+}
+
+// placed points a judgement on a change at what it is about in the text.
+func placed(c *plan.Change, err error) error {
+	se := (*schema.Error)(nil)
+	if errors.As(err, &se) {
+		e := *se
+		e.Msg = c.At(se.About, se.Msg)
+		return &e
+	}
+	if errors.Is(err, schema.ErrInvalid) || errors.Is(err, schema.ErrConfig) || errors.Is(err, schema.ErrNotFound) {
+		e := schemaError(err).(*wire.Error)
+		e.Message = c.At("", e.Message)
+		return e
+	}
+	return err
 }
 
 // expand gives every datacenter that isn't named the replication_factor.

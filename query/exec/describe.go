@@ -62,7 +62,7 @@ func (o *description) run(r *request) error {
 		}
 		ks, ok := all[name]
 		if !ok {
-			return invalid("'%s' not found in keyspaces", name)
+			return plan.At(n, "'%s' not found in keyspaces", name)
 		}
 		o.keyspace(ks, o.d.Only)
 	default:
@@ -143,13 +143,13 @@ func (o *description) named(all map[string]*schema.Keyspace) error {
 	}
 	if name == "" {
 		if kind == "" {
-			return invalid("'%s' not found in keyspaces", n.Name)
+			return plan.At(n, "'%s' not found in keyspaces", n.Name)
 		}
 		return invalid("No keyspace specified and no current keyspace")
 	}
 	ks, ok := all[name]
 	if !ok {
-		return invalid("'%s' not found in keyspaces", name)
+		return plan.At(n, "'%s' not found in keyspaces", name)
 	}
 	if t, ok := ks.Tables[n.Name]; ok && (kind == "table" || kind == "") {
 		o.row(name, "table", t.Name, t.Create(o.d.Internals))
@@ -161,13 +161,13 @@ func (o *description) named(all map[string]*schema.Keyspace) error {
 	}
 	switch kind {
 	case "table":
-		return invalid("Table '%s' not found in keyspace '%s'", n.Name, name)
+		return plan.At(n, "Table '%s' not found in keyspace '%s'", n.Name, name)
 	case "type":
-		return invalid("User defined type '%s' not found in '%s'", n.Name, name)
+		return plan.At(n, "User defined type '%s' not found in '%s'", n.Name, name)
 	case "":
-		return invalid("'%s' not found in keyspace '%s'", n.Name, name)
+		return plan.At(n, "'%s' not found in keyspace '%s'", n.Name, name)
 	}
-	return invalid("%s '%s' not found in keyspace '%s'", o.d.What, n.Name, name)
+	return plan.At(n, "%s '%s' not found in keyspace '%s'", o.d.What, n.Name, name)
 }
 
 func (o *description) cluster(r *request) error {

@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 	"errors"
+	"net/netip"
 
 	"nodedb/coordinator"
 	"nodedb/node/row"
@@ -63,8 +64,17 @@ func failureError(f *coordinator.Failure, err error) error {
 	e := wire.Errorf(code, "%v", err)
 	e.Consistency, e.Received, e.BlockFor, e.Failures = uint16(f.Level), int32(f.Received), int32(f.BlockFor), int32(f.Failed)
 	e.WriteType, e.DataPresent = string(f.Kind), f.DataPresent
+	for _, n := range f.Nodes {
+		if a, err := netip.ParseAddr(n); err == nil {
+			e.Reasons = append(e.Reasons, wire.FailureReason{Address: a, Code: reasonUnknown})
+		}
+	}
 	return e
 }
+
+// reasonUnknown is the failure code of section 9 that fits what replicas fail of here: none of the others (too many
+// tombstones, indexes …) exists.
+const reasonUnknown = 0x0000
 
 // schemaError maps what schema.Apply and the metadata log answer.
 func schemaError(err error) error {

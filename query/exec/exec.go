@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"nodedb/coordinator/consistency"
@@ -218,12 +219,12 @@ func (r *request) bind(p *plan.Plan, values [][]byte, unset []bool, names []stri
 	}
 	if len(names) > 0 {
 		var err error
-		if values, unset, err = byName(p.Markers, values, unset, names); err != nil {
+		if values, unset, err = byName(p, values, unset, names); err != nil {
 			return err
 		}
 	}
 	if len(values) != len(p.Markers) {
-		return wire.Errorf(wire.CodeInvalid, "there were %d markers(?) in CQL but %d bound variables", len(p.Markers), len(values))
+		return wire.Errorf(wire.CodeInvalid, "there were %d markers(?) in CQL but %d bound variables%s", len(p.Markers), len(values), wanted(p.Markers))
 	}
 	if unset != nil && len(unset) != len(values) {
 		return wire.Errorf(wire.CodeProtocol, "%d values but %d unset flags", len(values), len(unset))
@@ -232,7 +233,7 @@ func (r *request) bind(p *plan.Plan, values [][]byte, unset []bool, names []stri
 	for i, v := range values {
 		m := &p.Markers[i]
 		if err := m.Type.Validate(v); err != nil {
-			return wire.Errorf(wire.CodeInvalid, "Invalid value for bind variable %d, %s of type %s: %v", i, m.Name, m.Type, err)
+			return p.Places[i].Errorf("Invalid value of type %s: %v", m.Type, err)
 		}
 		if len(v) == 0 || len(m.Type.Elems) == 0 {
 			continue
@@ -248,8 +249,27 @@ func (r *request) bind(p *plan.Plan, values [][]byte, unset []bool, names []stri
 	return nil
 }
 
+// maxWanted is how many markers an error lists.
+const maxWanted = 12
+
+// wanted lists the markers of a statement.
+func wanted(markers []plan.ColumnSpec) string {
+	var list []string
+	for i, m := range markers {
+		if i == maxWanted {
+			list = append(list, "…")
+			break
+		}
+		list = append(list, m.Name+" "+m.Type.String())
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return "; bind a value for each of " + strings.Join(list, ", ")
+}
+
 // byName puts named values into the markers' order.
-func byName(markers []plan.ColumnSpec, values [][]byte, unset []bool, names []string) ([][]byte, []bool, error) {
+func byName(p *plan.Plan, values [][]byte, unset []bool, names []string) ([][]byte, []bool, error) {
 	if len(names) != len(values) {
 		return nil, nil, wire.Errorf(wire.CodeProtocol, "%d names for %d values", len(names), len(values))
 	}
@@ -257,6 +277,7 @@ func byName(markers []plan.ColumnSpec, values [][]byte, unset []bool, names []st
 	for i, n := range names {
 		index[n] = i
 	}
+	markers := p.Markers
 	out, flags := make([][]byte, len(markers)), []bool(nil)
 	if unset != nil {
 		flags = make([]bool, len(markers))
@@ -264,7 +285,7 @@ func byName(markers []plan.ColumnSpec, values [][]byte, unset []bool, names []st
 	for i, m := range markers {
 		j, ok := index[m.Name]
 		if !ok {
-			return nil, nil, wire.Errorf(wire.CodeInvalid, "No value for the bind variable :%s", m.Name)
+			return nil, nil, p.Places[i].Errorf("No value for the bind variable :%s", m.Name)
 		}
 		out[i] = values[j]
 		if flags != nil && j < len(unset) {

@@ -2,12 +2,12 @@ package exec
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"nodedb/query/plan"
 	"nodedb/query/schema"
 	"nodedb/query/types"
-	"nodedb/query/wire"
 )
 
 // fromJSON reads INSERT JSON's document into the plan of an INSERT of its members.
@@ -17,20 +17,20 @@ func (r *request) fromJSON(w *plan.Write) (*plan.Write, error) {
 		return nil, err
 	}
 	if v == nil || plan.IsUnset(v) {
-		return nil, wire.Errorf(wire.CodeInvalid, "Got null for INSERT JSON values")
+		return nil, w.JSON.Errorf("Got null for INSERT JSON values")
 	}
 	var doc map[string]json.RawMessage
 	if err := json.Unmarshal(v, &doc); err != nil {
-		return nil, wire.Errorf(wire.CodeInvalid, "Could not decode JSON string as a map: %v. (String was: %s)", err, v)
+		return nil, w.JSON.Errorf("Could not decode JSON string as a map: %s. (String was: %s)", jsonProblem(err), shorten(v))
 	}
 	values := map[*schema.Column][]byte{}
 	for name, raw := range doc {
 		col, ok := w.Table.Column(jsonName(name))
 		if !ok {
-			return nil, wire.Errorf(wire.CodeInvalid, "JSON values map contains unrecognized column: %s", name)
+			return nil, w.JSON.Errorf("JSON values map contains unrecognized column: %s", name)
 		}
 		if values[col], err = col.Type.FromJSON(raw); err != nil {
-			return nil, wire.Errorf(wire.CodeInvalid, "Error decoding JSON value for %s: %v", col.Name, err)
+			return nil, w.JSON.Errorf("Error decoding JSON value for %s: %v", col.Name, err)
 		}
 	}
 	if !w.DefaultUnset {
@@ -40,12 +40,31 @@ func (r *request) fromJSON(w *plan.Write) (*plan.Write, error) {
 			}
 		}
 	}
-	out, err := plan.Values(w.Table, values)
+	out, err := plan.Values(w.Table, values, w.JSON)
 	if err != nil {
 		return nil, err
 	}
 	out.TTL, out.Timestamp = w.TTL, w.Timestamp
 	return out, nil
+}
+
+// jsonProblem is why a document isn't an object, without Go's names for things.
+func jsonProblem(err error) string {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return "an object such as {\"column\": value} is expected, not " + wrong.Value
+	}
+	return err.Error()
+}
+
+// maxShown is how many bytes of a document an error shows.
+const maxShown = 200
+
+func shorten(v []byte) string {
+	if len(v) <= maxShown {
+		return string(v)
+	}
+	return strings.ToValidUTF8(string(v[:maxShown]), "") + "…"
 }
 
 // jsonName folds a member's name as CQL folds identifiers: "\"Name\"" keeps its case.

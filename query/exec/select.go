@@ -88,11 +88,11 @@ func (r *request) limit(x *plan.Expr, name, noun string) (int, error) {
 	case plan.IsUnset(v):
 		return -1, nil
 	case len(v) != 4:
-		return 0, wire.Errorf(wire.CodeInvalid, "Invalid null value of %s", noun)
+		return 0, x.Errorf("Invalid null value of %s", noun)
 	}
 	n := int(types.Int32(v))
 	if n <= 0 {
-		return 0, wire.Errorf(wire.CodeInvalid, "%s must be strictly positive", name)
+		return 0, x.Errorf("%s must be strictly positive", name)
 	}
 	return n, nil
 }

@@ -101,17 +101,17 @@ func (m *mutator) options() error {
 			return err
 		case plan.IsUnset(v):
 		case v == nil || len(v) != 8:
-			return wire.Errorf(wire.CodeInvalid, "Invalid null value of timestamp")
+			return m.w.Timestamp.Errorf("Invalid null value of timestamp")
 		default:
 			m.stamp = types.Int64(v)
 		}
 	}
 	if now := m.r.x.cluster.Seconds(); m.stamp > now*1e6+MaxAhead.Microseconds() {
-		return wire.Errorf(wire.CodeInvalid, "Timestamp %d (microseconds) lies more than %s ahead of now, which is second %d: nothing could overwrite or "+
+		return m.badTimestamp("Timestamp %d (microseconds) lies more than %s ahead of now, which is second %d: nothing could overwrite or "+
 			"delete what it writes", m.stamp, MaxAhead, now)
 	}
 	if m.stamp == math.MinInt64 {
-		return wire.Errorf(wire.CodeInvalid, "Timestamp %d is out of range: it has to be over it", m.stamp)
+		return m.badTimestamp("Timestamp %d is out of range: it has to be over it", m.stamp)
 	}
 	m.ttl = m.w.Table.Options.DefaultTTL
 	if m.w.TTL != nil {
@@ -128,13 +128,28 @@ func (m *mutator) options() error {
 	}
 	switch {
 	case m.ttl < 0:
-		return wire.Errorf(wire.CodeInvalid, "A TTL must be greater or equal to 0, but was %d", m.ttl)
+		return m.badTTL("A TTL must be greater or equal to 0, but was %d", m.ttl)
 	case m.ttl > schema.MaxTTL:
-		return wire.Errorf(wire.CodeInvalid, "ttl is too large. requested (%d) maximum (%d)", m.ttl, schema.MaxTTL)
+		return m.badTTL("ttl is too large. requested (%d) maximum (%d)", m.ttl, schema.MaxTTL)
 	case m.ttl > 0:
 		m.expiry = env.Now + int64(m.ttl)
 	}
 	return nil
+}
+
+// badTTL and badTimestamp point at the USING they come from, if it is that.
+func (m *mutator) badTTL(format string, args ...any) error {
+	if m.w.TTL != nil {
+		return m.w.TTL.Errorf(format, args...)
+	}
+	return invalid(format, args...)
+}
+
+func (m *mutator) badTimestamp(format string, args ...any) error {
+	if m.w.Timestamp != nil {
+		return m.w.Timestamp.Errorf(format, args...)
+	}
+	return invalid(format, args...)
 }
 
 func (m *mutator) partition(p plan.Partition) (row.Mutation, error) {
@@ -284,9 +299,9 @@ func (m *mutator) complex(c *plan.Cell, v []byte) error {
 	}
 	switch {
 	case plan.IsUnset(key):
-		return wire.Errorf(wire.CodeInvalid, "Invalid unset map key for column %s", c.Column.Name)
+		return c.Key.Errorf("Invalid unset map key for column %s", c.Column.Name)
 	case key == nil:
-		return wire.Errorf(wire.CodeInvalid, "Invalid null map key for column %s", c.Column.Name)
+		return c.Key.Errorf("Invalid null map key for column %s", c.Column.Name)
 	case c.Op == plan.CellDeleteKey || v == nil:
 		m.b.Add(m.dead(id, key))
 	default:

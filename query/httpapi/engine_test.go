@@ -166,16 +166,18 @@ func TestRealEngineBatchesPagesAndErrors(t *testing.T) {
 		request string
 		status  int
 		code    wire.ErrorCode
+		detail  string // how it begins
 	}{
-		{`{"cql":"SELEC * FROM ks.t"}`, 400, wire.CodeSyntax},
-		{`{"cql":"SELECT * FROM ks.missing"}`, 400, wire.CodeInvalid},
-		{`{"cql":"SELECT * FROM ks.t WHERE v = ?","params":["x"]}`, 400, wire.CodeInvalid},
-		{`{"cql":"CREATE TABLE ks.t (p int PRIMARY KEY)"}`, 409, wire.CodeAlreadyExists},
-		{`{"cql":"SELECT * FROM ks.t","page_state":"AAAA"}`, 400, wire.CodeInvalid},
+		{`{"cql":"SELEC * FROM ks.t"}`, 400, wire.CodeSyntax, `line 1:0 unexpected "SELEC"`},
+		{`{"cql":"SELECT * FROM ks.missing"}`, 400, wire.CodeInvalid, "line 1:14 table ks.missing does not exist"},
+		{`{"cql":"SELECT * FROM ks.t WHERE v = ?","params":["x"]}`, 400, wire.CodeInvalid, "line 1:25 Cannot execute this query"},
+		{`{"cql":"SELECT * FROM ks.t WHERE p = ?","params":[null]}`, 400, wire.CodeInvalid, "line 1:29 Invalid null value in condition for column p, for marker 1 (column p)"},
+		{`{"cql":"CREATE TABLE ks.t (p int PRIMARY KEY)"}`, 409, wire.CodeAlreadyExists, "line 1:13 Cannot add already existing table"},
+		{`{"cql":"SELECT * FROM ks.t","page_state":"AAAA"}`, 400, wire.CodeInvalid, "Invalid value for the paging state"},
 	} {
 		w := do(s, "POST", "/v1/query", c.request)
-		if p := problem(t, w, c.status, c.code); p.Detail == "" {
-			t.Errorf("%s: no detail", c.request)
+		if p := problem(t, w, c.status, c.code); !strings.HasPrefix(p.Detail, c.detail) {
+			t.Errorf("%s: %q doesn't begin with %q", c.request, p.Detail, c.detail)
 		}
 	}
 }

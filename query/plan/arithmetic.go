@@ -62,7 +62,7 @@ func (c *compiler) binary(e *cql.Binary, want *types.Type) (*Expr, error) {
 	f := &Function{Name: string(e.Op), Call: func(_ *Env, x *Expr, args [][]byte) ([]byte, error) {
 		v, err := calculate(e.Op, x.Type, widen(x.Args[0].Type, args[0]), widen(x.Args[1].Type, args[1]))
 		if err != nil {
-			return nil, wire.Errorf(wire.CodeFunctionFailure, "the operation '%s %c %s' failed: %v", x.Args[0].Type, e.Op, x.Args[1].Type, err)
+			return nil, coded(wire.CodeFunctionFailure, x.at, "the operation '%s %c %s' failed: %v", x.Args[0].Type, e.Op, x.Args[1].Type, err)
 		}
 		return v, nil
 	}}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
 	"nodedb/query/cql"
 	"nodedb/query/schema"
@@ -23,6 +24,17 @@ var accepts = map[types.Kind][]cql.ConstantKind{
 // expr compiles an expression. want is the type it should have, nil to take what it is; name is what it is the value
 // of, for errors and markers.
 func (c *compiler) expr(e cql.Expr, want *types.Type, name string) (*Expr, error) {
+	x, err := c.untyped(e, want, name)
+	if err != nil {
+		return nil, err
+	}
+	if x.at.Line == 0 {
+		x.at = e.Position()
+	}
+	return x, nil
+}
+
+func (c *compiler) untyped(e cql.Expr, want *types.Type, name string) (*Expr, error) {
 	if c.depth++; c.depth > MaxDepth {
 		return nil, at(e, "Expression is nested deeper than %d levels", MaxDepth)
 	}
@@ -34,8 +46,8 @@ func (c *compiler) expr(e cql.Expr, want *types.Type, name string) (*Expr, error
 		if want == nil {
 			return nil, at(e, "Cannot infer type for term %s: give it one, as in (int)?", e)
 		}
-		c.bind(e, name, want)
-		return &Expr{Op: OpMarker, Type: want, Index: e.Index, Name: name}, nil
+		about := c.bind(e, name, want)
+		return &Expr{Op: OpMarker, Type: want, Index: e.Index, Name: name, about: about}, nil
 	case *cql.TypeHint:
 		return c.typeHint(e, want, name)
 	case *cql.ListLiteral, *cql.SetLiteral, *cql.MapLiteral, *cql.TupleLiteral, *cql.UDTLiteral:
@@ -121,14 +133,41 @@ func (c *compiler) constant(e *cql.Constant, want *types.Type, name string) (*Ex
 		ok = ok || k == e.Type
 	}
 	if !ok {
-		return nil, at(e, "Invalid %s constant (%s) for \"%s\" of type %s", constantNames[e.Type], e.Text, name, want)
+		return nil, at(e, "Invalid %s constant (%s) for \"%s\" of type %s%s", constantNames[e.Type], shorten(e.Text), name, want, expected(want))
 	}
 	v, err := want.ParseText(e.Text)
 	if err != nil {
-		return nil, at(e, "Invalid %s constant (%s) for \"%s\" of type %s: %v", constantNames[e.Type], e.Text, name, want, err)
+		return nil, at(e, "Invalid %s constant (%s) for \"%s\" of type %s: %v", constantNames[e.Type], shorten(e.Text), name, want, err)
 	}
 	x.Value = notNil(v)
 	return x, nil
+}
+
+// examples show how literals of a type are written; the others have the name of their kind.
+var examples = map[types.Kind]string{
+	types.Ascii: "'text'", types.Varchar: "'text'", types.Inet: "'127.0.0.1'", types.Date: "'2024-02-29'", types.Time: "'23:59:59'",
+	types.Timestamp: "'2024-02-29T23:59:59Z'", types.UUID: "123e4567-e89b-12d3-a456-426614174000", types.Boolean: "true",
+	types.Timeuuid: "123e4567-e89b-12d3-a456-426614174000", types.Blob: "0xcafe", types.Duration: "1h30m", types.List: "[…]", types.Set: "{…}",
+	types.Map: "{key: value}", types.Tuple: "(…)", types.UDT: "{field: value}", types.Vector: "[…]",
+	types.Int: "1", types.Tinyint: "1", types.Smallint: "1", types.Bigint: "1", types.Varint: "1", types.Float: "1.5", types.Double: "1.5", types.Decimal: "1.5",
+}
+
+// expected says how a literal of a type is written.
+func expected(t *types.Type) string {
+	if e, ok := examples[t.Kind]; ok {
+		return "; expected a literal such as " + e
+	}
+	return ""
+}
+
+// maxShown is how many bytes of a literal an error shows.
+const maxShown = 200
+
+func shorten(s string) string {
+	if len(s) <= maxShown {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxShown], "") + "…"
 }
 
 // preferred is the type of a literal where nothing else tells: the narrowest of int, bigint and varint that holds an
@@ -185,7 +224,7 @@ func (c *compiler) typeHint(e *cql.TypeHint, want *types.Type, name string) (*Ex
 		return nil, err
 	}
 	if want != nil && !assignable(want, t) {
-		return nil, at(e, "Cannot assign value %s to %s of type %s", e, name, want)
+		return nil, at(e, "Cannot assign value %s to %s of type %s", shorten(e.String()), name, want)
 	}
 	return c.expr(e.Value, t, name)
 }
@@ -282,7 +321,7 @@ func (c *compiler) inferLiteral(e cql.Expr) (*types.Type, error) {
 }
 
 func wrongLiteral(e cql.Expr, what string, x *Expr) error {
-	return at(e, "Invalid %s literal for %s of type %s", what, x.Name, x.Type)
+	return at(e, "Invalid %s literal for %s of type %s%s", what, x.Name, x.Type, expected(x.Type))
 }
 
 func (c *compiler) parts(x *Expr, elems []cql.Expr, t *types.Type) error {
@@ -374,7 +413,7 @@ func (c *compiler) udtLiteral(x *Expr, lit *cql.UDTLiteral) error {
 	}
 	for _, f := range lit.Fields {
 		if _, unknown := given[f.Name.Name]; unknown {
-			return at(f.Name, "Unknown field '%s' in value of user defined type %s", f.Name.Name, x.Type)
+			return at(f.Name, "Unknown field '%s' in value of user defined type %s; its fields are %s", f.Name.Name, x.Type, strings.Join(x.Type.Fields, ", "))
 		}
 	}
 	return nil
@@ -430,7 +469,7 @@ func (c *compiler) fieldRef(e *cql.Field) (*Expr, error) {
 			return &Expr{Op: OpField, Type: of.Type.Elems[i], Index: i, Args: []*Expr{of}, Name: f}, nil
 		}
 	}
-	return nil, at(e.Name, "%s of type %s has no field %s", e.Of, of.Type, e.Name.Name)
+	return nil, at(e.Name, "%s of type %s has no field %s; its fields are %s", e.Of, of.Type, e.Name.Name, strings.Join(of.Type.Fields, ", "))
 }
 
 // cellOf compiles the argument of WRITETIME and TTL: a plain column that isn't part of the key.

@@ -7,6 +7,7 @@ import (
 
 	"nodedb/query/cql"
 	"nodedb/query/schema"
+	"nodedb/query/types"
 	"nodedb/query/wire"
 )
 
@@ -20,6 +21,25 @@ type Change struct {
 	Expand bool
 	// AssignID says that the executor gives the new table its id.
 	AssignID bool
+
+	at     cql.Pos            // of the name of what is changed
+	places map[string]cql.Pos // of what it names, by what schema.Error.About calls it
+}
+
+// At puts the place of what an error is about (schema.Error.About) before its text: of what is changed where the
+// statement doesn't name that.
+func (c *Change) At(about, text string) string {
+	if p, ok := c.places[about]; ok {
+		return where(p) + text
+	}
+	return where(c.at) + text
+}
+
+func (c *Change) note(name string, p cql.Pos) {
+	if c.places == nil {
+		c.places = map[string]cql.Pos{}
+	}
+	c.places[name] = p // the last one: of two declarations the second is wrong
 }
 
 func (c *compiler) change(st cql.Statement) (*Change, error) {
@@ -27,13 +47,13 @@ func (c *compiler) change(st cql.Statement) (*Change, error) {
 	var err error
 	switch st := st.(type) {
 	case *cql.CreateKeyspace:
-		ch.Op, ch.Keyspace, ch.IfExists = schema.CreateKeyspace, st.Name, st.IfNotExists
-		err = c.keyspaceOptions(ch, st.Options, st)
+		ch.Op, ch.Keyspace, ch.at, ch.IfExists = schema.CreateKeyspace, st.Name, st.NameAt, st.IfNotExists
+		err = c.keyspaceOptions(ch, st.Options)
 	case *cql.AlterKeyspace:
-		ch.Op, ch.Keyspace, ch.IfExists = schema.AlterKeyspace, st.Name, st.IfExists
-		err = c.keyspaceOptions(ch, st.Options, st)
+		ch.Op, ch.Keyspace, ch.at, ch.IfExists = schema.AlterKeyspace, st.Name, st.NameAt, st.IfExists
+		err = c.keyspaceOptions(ch, st.Options)
 	case *cql.DropKeyspace:
-		ch.Op, ch.Keyspace, ch.IfExists = schema.DropKeyspace, st.Name, st.IfExists
+		ch.Op, ch.Keyspace, ch.at, ch.IfExists = schema.DropKeyspace, st.Name, st.NameAt, st.IfExists
 	case *cql.CreateTable:
 		err = c.createTable(ch, st)
 	case *cql.AlterTable:
@@ -55,38 +75,37 @@ func (c *compiler) change(st cql.Statement) (*Change, error) {
 		ch.Op, ch.IfExists = schema.DropType, st.IfExists
 		err = c.named(ch, st.Type)
 	default:
-		return nil, invalid("%s is not part of this release of nodedb", st.Kind())
+		return nil, at(st, "%s is not part of this release of nodedb", st.Kind())
 	}
 	if err != nil {
 		return nil, err
 	}
 	if schema.IsSystem(ch.Keyspace) {
-		return nil, wire.Errorf(wire.CodeUnauthorized, "%s keyspace is not user-modifiable.", ch.Keyspace)
+		return nil, coded(wire.CodeUnauthorized, ch.at, "%s keyspace is not user-modifiable.", ch.Keyspace)
 	}
 	return ch, nil
 }
 
 // named resolves the table or type that a change is about.
 func (c *compiler) named(ch *Change, n cql.Name) error {
-	ch.Keyspace, ch.Name = n.Keyspace, n.Name
+	ch.Keyspace, ch.Name, ch.at = n.Keyspace, n.Name, n.Pos
 	if ch.Keyspace == "" {
 		ch.Keyspace = c.keyspace
 	}
 	if ch.Keyspace == "" {
-		return invalid("No keyspace has been specified. USE a keyspace, or explicitly specify keyspace.tablename")
+		return at(n, noKeyspace)
 	}
 	return nil
 }
 
 // syntax is what Cassandra answers to an option it doesn't know.
 func syntax(n cql.Node, format string, args ...any) error {
-	e := wire.Errorf(wire.CodeSyntax, format, args...)
-	e.Message += where(n)
-	return e
+	return coded(wire.CodeSyntax, n, format, args...)
 }
 
-func (c *compiler) keyspaceOptions(ch *Change, list []cql.Property, st cql.Node) error {
+func (c *compiler) keyspaceOptions(ch *Change, list []cql.Property) error {
 	for _, p := range list {
+		ch.note("WITH "+p.Name, p.Pos)
 		switch {
 		case p.Name == "replication" && p.IsMap:
 			ch.Replication = map[string]string{}
@@ -98,7 +117,7 @@ func (c *compiler) keyspaceOptions(ch *Change, list []cql.Property, st cql.Node)
 				ch.Replication[pair.Key] = pair.Value
 			}
 			if ch.Class == "" {
-				return wire.Errorf(wire.CodeConfig, "Missing replication strategy class")
+				return coded(wire.CodeConfig, p, "Missing replication strategy class")
 			}
 		case p.Name == "replication":
 			return syntax(p, "Invalid value for property 'replication': it should be a map such as {'class': 'SimpleStrategy', 'replication_factor': 3}")
@@ -113,7 +132,7 @@ func (c *compiler) keyspaceOptions(ch *Change, list []cql.Property, st cql.Node)
 		}
 	}
 	if ch.Op == schema.CreateKeyspace && ch.Class == "" {
-		return wire.Errorf(wire.CodeConfig, "Missing mandatory option 'replication'")
+		return coded(wire.CodeConfig, ch.at, "Missing mandatory option 'replication'")
 	}
 	_, factor := ch.Replication["replication_factor"]
 	ch.Expand = factor && strings.HasSuffix(ch.Class, "NetworkTopologyStrategy")
@@ -122,6 +141,7 @@ func (c *compiler) keyspaceOptions(ch *Change, list []cql.Property, st cql.Node)
 
 func (c *compiler) tableOptions(ch *Change, list []cql.Property) error {
 	for _, p := range list {
+		ch.note("WITH "+p.Name, p.Pos)
 		if !schema.KnownOption(p.Name) {
 			return syntax(p, "Unknown property '%s'", p.Name)
 		}
@@ -157,6 +177,11 @@ func (c *compiler) columns(ch *Change, list []cql.ColumnDef) error {
 		if d.Static {
 			def.Kind = schema.Static
 		}
+		if ch.Op != schema.CreateType && ch.Op != schema.AlterType && isCounter(d.Type) {
+			return at(d.Type, "Counters are not part of this release of nodedb: column %s cannot be of type counter; a bigint holds a number that is written whole", d.Name.Name)
+		}
+		ch.note(d.Name.Name, d.Name.Pos)
+		ch.note("TYPE "+d.Name.Name, d.Type.Pos)
 		ch.Columns = append(ch.Columns, def)
 	}
 	return nil
@@ -168,7 +193,7 @@ func (c *compiler) createTable(ch *Change, st *cql.CreateTable) error {
 		return err
 	}
 	if st.CompactStorage {
-		return at(st, "COMPACT STORAGE tables are not allowed: leave it out")
+		return at(st.Table, "COMPACT STORAGE tables are not allowed: leave it out")
 	}
 	if err := c.tableOptions(ch, st.Options); err != nil {
 		return err
@@ -197,7 +222,7 @@ func (c *compiler) createTable(ch *Change, st *cql.CreateTable) error {
 func keyColumn(ch *Change, st *cql.CreateTable, id cql.Ident, kind schema.ColumnKind, position int) error {
 	i := slices.IndexFunc(ch.Columns, func(d schema.ColumnDef) bool { return d.Name == id.Name })
 	if i < 0 {
-		return at(id, "Unknown column '%s' referenced in PRIMARY KEY for table '%s'", id.Name, st.Table.Name)
+		return at(id, "Unknown column '%s' referenced in PRIMARY KEY for table '%s'%s", id.Name, st.Table.Name, meant(id.Name, declared(ch)))
 	}
 	switch d := &ch.Columns[i]; d.Kind {
 	case schema.Static:
@@ -207,6 +232,19 @@ func keyColumn(ch *Change, st *cql.CreateTable, id cql.Ident, kind schema.Column
 		return nil
 	}
 	return at(id, "Duplicate column '%s' in PRIMARY KEY clause for table '%s'", id.Name, st.Table.Name)
+}
+
+// isCounter reports a column's type that is counter, by its CQL name or its class.
+func isCounter(n *cql.TypeName) bool {
+	t, err := types.Parse(n.String(), func(string, string) (*types.Type, error) { return types.IntType, nil })
+	return err == nil && t.Kind == types.Counter
+}
+
+func declared(ch *Change) (list []string) {
+	for _, d := range ch.Columns {
+		list = append(list, d.Name)
+	}
+	return list
 }
 
 func clusteringOrder(ch *Change, st *cql.CreateTable) error {
@@ -243,9 +281,12 @@ func (c *compiler) alterTable(ch *Change, st *cql.AlterTable) error {
 	}
 	ch.IfColumn = st.AddIfNotExists || st.DropIfExists || st.RenameIfExists
 	for _, id := range st.Drop {
+		ch.note(id.Name, id.Pos)
 		ch.Dropped = append(ch.Dropped, id.Name)
 	}
 	for _, r := range st.Rename {
+		ch.note(r.To.Name, r.To.Pos)
+		ch.note(r.From.Name, r.From.Pos)
 		ch.Renamed = append(ch.Renamed, [2]string{r.From.Name, r.To.Name})
 	}
 	if err := c.columns(ch, st.Add); err != nil {
@@ -261,6 +302,8 @@ func (c *compiler) alterType(ch *Change, st *cql.AlterType) error {
 	}
 	ch.IfColumn = st.AddIfNotExists || st.RenameIfExists
 	for _, r := range st.Rename {
+		ch.note(r.To.Name, r.To.Pos)
+		ch.note(r.From.Name, r.From.Pos)
 		ch.Renamed = append(ch.Renamed, [2]string{r.From.Name, r.To.Name})
 	}
 	if err := c.named(ch, st.Type); err != nil {

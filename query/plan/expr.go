@@ -1,21 +1,12 @@
 package plan
 
 import (
-	"strconv"
-
 	"nodedb/query/cql"
 	"nodedb/query/schema"
 	"nodedb/query/types"
 )
 
 // where says a node's place for the end of an error's text.
-func where(n cql.Node) string {
-	p := n.Position()
-	if p.Line == 0 {
-		return ""
-	}
-	return " (line " + strconv.Itoa(p.Line) + ":" + strconv.Itoa(p.Column) + ")"
-}
 
 // Op says what an expression does.
 type Op uint8
@@ -45,6 +36,9 @@ type Expr struct {
 	Args   []*Expr
 	Func   *Function
 	Name   string // what it is the value of, for errors
+
+	at    cql.Pos // where it stands in the text; zero when it has no place there
+	about string  // what errors call a marker: marker 2 (column pk)
 }
 
 // Constant reports whether the value doesn't depend on markers, rows, time or chance.
@@ -87,7 +81,7 @@ func (e *Expr) call(env *Env) ([]byte, error) {
 			return nil, err
 		}
 		if IsUnset(v) {
-			return nil, invalid("Invalid unset value for argument of %s", e.Func.Name)
+			return nil, a.Errorf("Invalid unset value for argument of %s", e.Func.Name)
 		}
 		if v == nil && !e.Func.Nulls {
 			return nil, nil
@@ -107,10 +101,10 @@ func (e *Expr) collect(env *Env) ([]byte, error) {
 		}
 		fields := e.Type.Kind == types.Tuple || e.Type.Kind == types.UDT
 		if IsUnset(v) {
-			return nil, invalid("Invalid unset value for %s", a.Name)
+			return nil, a.Errorf("Invalid unset value for %s", a.Name)
 		}
 		if v == nil && !fields {
-			return nil, invalid("null is not supported inside collections: %s", e.Name)
+			return nil, a.Errorf("null is not supported inside collections: %s", e.Name)
 		}
 		values[i] = v
 	}

@@ -170,7 +170,7 @@ func (r *Relation) matchToken(env *Env) (bool, error) {
 		return false, err
 	}
 	if want == nil || IsUnset(want) {
-		return false, invalid("Invalid null value for the partition key token")
+		return false, r.Operand.Parts[0].Errorf("Invalid null value for the partition key token")
 	}
 	return holds(r.Op, types.BigintType.Compare(have, want)), nil
 }

@@ -5,7 +5,6 @@ import (
 
 	"nodedb/query/cql"
 	"nodedb/query/types"
-	"nodedb/query/wire"
 	"nodedb/vnodes"
 )
 
@@ -60,7 +59,7 @@ func (c *compiler) call(e *cql.Call, want *types.Type) (*Expr, error) {
 	}
 	list, ok := functions[name]
 	if !ok {
-		return nil, at(e, "Unknown function '%s'", name)
+		return nil, at(e, "Unknown function '%s'%s", name, meant(name, functionNames()))
 	}
 	return c.resolve(e, list, want)
 }
@@ -170,10 +169,10 @@ func (c *compiler) tokenCall(e *cql.Call) (*Expr, error) {
 	x.Value = nil
 	x.Func = &Function{Name: "token", Call: func(_ *Env, _ *Expr, args [][]byte) ([]byte, error) { return nil, nil }}
 	table := c.table
-	x.Func.Call = func(_ *Env, _ *Expr, args [][]byte) ([]byte, error) {
+	x.Func.Call = func(_ *Env, x *Expr, args [][]byte) ([]byte, error) {
 		key, err := table.AppendPartitionKey(nil, args)
 		if err != nil {
-			return nil, wire.Errorf(wire.CodeInvalid, "%v", err)
+			return nil, x.Errorf("%v", err)
 		}
 		return types.AppendInt64(nil, int64(vnodes.PartitionToken(key))), nil
 	}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"nodedb/query/types"
-	"nodedb/query/wire"
 )
 
 var scalarTypes = []*types.Type{
@@ -39,7 +38,7 @@ func registerBlob(t *types.Type, name string) {
 	named(Function{Name: "blob_as_" + name, Args: []*types.Type{types.BlobType}, Result: t,
 		Call: func(_ *Env, e *Expr, args [][]byte) ([]byte, error) {
 			if err := t.Validate(args[0]); err != nil {
-				return nil, wire.Errorf(wire.CodeInvalid, "In call to function %s, value 0x%x is not a valid binary representation for type %s", e.Func.Name, args[0], t)
+				return nil, e.Errorf("In call to function %s, value 0x%x is not a valid binary representation for type %s", e.Func.Name, args[0], t)
 			}
 			return args[0], nil
 		}})
@@ -83,7 +82,7 @@ func registerTime() {
 		return func(_ *Env, e *Expr, args [][]byte) ([]byte, error) {
 			id, err := f(types.Int64(args[0]))
 			if err != nil {
-				return nil, wire.Errorf(wire.CodeInvalid, "%s: %v", e.Func.Name, err)
+				return nil, e.Errorf("%s: %v", e.Func.Name, err)
 			}
 			return id[:], nil
 		}

@@ -9,7 +9,6 @@ import (
 	"nodedb/query/cql"
 	"nodedb/query/schema"
 	"nodedb/query/types"
-	"nodedb/query/wire"
 	"nodedb/vnodes"
 )
 
@@ -26,9 +25,9 @@ func value(env *Env, x *Expr, col *schema.Column) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case IsUnset(v):
-		return nil, invalid("Invalid unset value for column %s", col.Name)
+		return nil, x.Errorf("Invalid unset value for column %s", col.Name)
 	case v == nil:
-		return nil, invalid("Invalid null value in condition for column %s", col.Name)
+		return nil, x.Errorf("Invalid null value in condition for column %s", col.Name)
 	}
 	return v, nil
 }
@@ -50,20 +49,20 @@ func (o *Operand) eval(env *Env, cols []*schema.Column) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return split(o.Whole.Type, v, cols)
+	return split(o.Whole, o.Whole.Type, v, cols)
 }
 
 // split takes a tuple's bytes apart.
-func split(t *types.Type, v []byte, cols []*schema.Column) ([][]byte, error) {
+func split(x *Expr, t *types.Type, v []byte, cols []*schema.Column) ([][]byte, error) {
 	var out [][]byte
 	for it := t.Elements(v); it.Next(); {
 		if it.Value() == nil {
-			return nil, invalid("Invalid null value in condition for column %s", cols[len(out)].Name)
+			return nil, x.Errorf("Invalid null value in condition for column %s", cols[min(len(out), len(cols)-1)].Name)
 		}
 		out = append(out, it.Value())
 	}
 	if len(out) != len(cols) {
-		return nil, invalid("Expected %d elements in value tuple, but got %d", len(cols), len(out))
+		return nil, x.Errorf("Expected %d elements in value tuple, but got %d", len(cols), len(out))
 	}
 	return out, nil
 }
@@ -94,11 +93,11 @@ func (r *Relation) points(env *Env) ([][][]byte, error) {
 		v := it.Value()
 		switch {
 		case v == nil:
-			return nil, invalid("Invalid null value in condition for column %s", r.Columns[0].Name)
+			return nil, r.ListOf.Errorf("Invalid null value in condition for column %s", r.Columns[0].Name)
 		case len(r.Columns) == 1 && it.Type().Equal(r.Columns[0].Type):
 			out = append(out, [][]byte{v})
 		default:
-			parts, err := split(it.Type(), v, r.Columns)
+			parts, err := split(r.ListOf, it.Type(), v, r.Columns)
 			if err != nil {
 				return nil, err
 			}
@@ -108,8 +107,8 @@ func (r *Relation) points(env *Env) ([][][]byte, error) {
 	return out, nil
 }
 
-func tooMany(n int) error {
-	return invalid("The IN relations multiply to %d combinations, more than the limit of %d: ask for fewer at a time", n, MaxProduct)
+func tooMany(r *Relation, n int) error {
+	return at(r.text, "The IN relations multiply to %d combinations, more than the limit of %d: ask for fewer at a time", n, MaxProduct)
 }
 
 // Partitions gives the partitions that Keys name, sorted by their values and each once. Those that token() relations
@@ -125,7 +124,7 @@ func (w *Where) Partitions(env *Env) ([]Partition, error) {
 			return nil, err
 		}
 		if n := len(rows) * len(points); n > MaxProduct {
-			return nil, tooMany(n)
+			return nil, tooMany(r, n)
 		}
 		next := make([][][]byte, 0, len(rows)*len(points))
 		for _, row := range rows {
@@ -183,7 +182,7 @@ func (w *Where) single(env *Env) ([]Partition, bool, error) {
 func (w *Where) partition(values [][]byte) (Partition, error) {
 	key, err := w.Table.AppendPartitionKey(nil, values)
 	if err != nil {
-		return Partition{}, wire.Errorf(wire.CodeInvalid, "%v", err)
+		return Partition{}, at(w.Keys[0].text, "%v", err)
 	}
 	return Partition{vnodes.PartitionToken(key), key}, nil
 }
@@ -209,7 +208,7 @@ func (w *Where) Range(env *Env) (r vnodes.Range, empty bool, err error) {
 		case err != nil:
 			return r, false, err
 		case v == nil || IsUnset(v) || len(v) != 8:
-			return r, false, invalid("Invalid null value for the partition key token")
+			return r, false, rel.Operand.Parts[0].Errorf("Invalid null value for the partition key token")
 		}
 		t := vnodes.Token(types.Int64(v))
 		switch rel.Op {
@@ -316,18 +315,28 @@ func (w *Where) point(env *Env) (key []byte, rest []Restriction, err error) {
 			return nil, nil, err
 		}
 		if sum += len(v); sum > schema.MaxKey {
-			return nil, nil, invalid("The sum of all clustering columns is too long (%d > %d)", sum, schema.MaxKey)
+			return nil, nil, at(rest[0].Relations[0].text, "The sum of all clustering columns is too long (%d > %d)", sum, schema.MaxKey)
 		}
 		if key == nil {
 			key = make([]byte, 0, 16*len(rest)+len(v))
 		}
 		col := r.Columns[0]
 		if key, err = col.Type.AppendKey(key, v, col.Desc); err != nil {
-			return nil, nil, invalid("Invalid value for column %s: %v", col.Name, err)
+			return nil, nil, at(r.text, "Invalid value for column %s: %v", col.Name, err)
 		}
 		rest = rest[1:]
 	}
 	return key, rest, nil
+}
+
+// place is where a clustering column is restricted.
+func (w *Where) place(position int) cql.Node {
+	for i := range w.Clustering {
+		if r := &w.Clustering[i]; position < r.From+len(r.Columns) {
+			return r.Relations[0].text
+		}
+	}
+	return cql.Pos{}
 }
 
 // extend appends each value that r allows to each prefix; sorted, each once.
@@ -337,7 +346,7 @@ func (w *Where) extend(env *Env, r *Restriction, prefixes [][]byte) ([][]byte, e
 		return nil, err
 	}
 	if n := len(prefixes) * len(points); n > MaxProduct {
-		return nil, tooMany(n)
+		return nil, tooMany(r.Relations[0], n)
 	}
 	out := make([][]byte, 0, len(prefixes)*len(points))
 	for _, p := range prefixes {
@@ -363,11 +372,11 @@ func (w *Where) encode(prefix []byte, from int, values [][]byte) ([]byte, error)
 	for i, v := range values {
 		col := w.Table.Clustering[from+i]
 		if sum += len(v); sum > schema.MaxKey {
-			return nil, invalid("The sum of all clustering columns is too long (%d > %d)", sum, schema.MaxKey)
+			return nil, at(w.place(from+i), "The sum of all clustering columns is too long (%d > %d)", sum, schema.MaxKey)
 		}
 		var err error
 		if key, err = col.Type.AppendKey(key, v, col.Desc); err != nil {
-			return nil, invalid("Invalid value for column %s: %v", col.Name, err)
+			return nil, at(w.place(from+i), "Invalid value for column %s: %v", col.Name, err)
 		}
 	}
 	return key, nil

@@ -4,6 +4,11 @@
 package plan
 
 import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
 	"nodedb/query/cql"
 	"nodedb/query/schema"
 	"nodedb/query/types"
@@ -47,6 +52,8 @@ type Plan struct {
 	Kind string
 	// Markers are the bind markers in the order of the text.
 	Markers []ColumnSpec
+	// Places are, for each marker, where it stands and what errors call it.
+	Places []MarkerPlace
 	// PartitionKey gives, for each partition key column, the marker that is its value; nil unless each is a marker of
 	// its own.
 	PartitionKey []uint16
@@ -87,14 +94,15 @@ func (p *Plan) Valid(s *Schema) bool {
 // Prepare makes a plan of a parsed statement. keyspace is what unqualified names are looked up in, "" when there is
 // none. Errors are *wire.Error.
 func Prepare(parsed *cql.Parsed, s *Schema, keyspace string) (*Plan, error) {
-	p := &Plan{Kind: parsed.Statement.Kind(), Catalog: s.Catalog, Session: keyspace, Markers: make([]ColumnSpec, len(parsed.Markers))}
+	p := &Plan{Kind: parsed.Statement.Kind(), Catalog: s.Catalog, Session: keyspace, Markers: make([]ColumnSpec, len(parsed.Markers)),
+		Places: make([]MarkerPlace, len(parsed.Markers))}
 	c := &compiler{schema: s, keyspace: keyspace, plan: p}
 	if err := c.statement(parsed.Statement); err != nil {
 		return nil, err
 	}
 	for i, m := range p.Markers {
 		if m.Type == nil {
-			return nil, at(parsed.Markers[i], "Cannot infer the type of bind marker %d", i)
+			return nil, at(parsed.Markers[i], "Cannot infer the type of bind marker %d", i+1)
 		}
 	}
 	return p, nil
@@ -116,12 +124,12 @@ func (c *compiler) statement(st cql.Statement) (err error) {
 	case *cql.Use:
 		p.Body = &Use{Keyspace: st.Keyspace}
 		if _, ok := c.schema.Keyspace(st.Keyspace); !ok {
-			err = invalid("Keyspace '%s' does not exist", st.Keyspace)
+			err = at(st.NameAt, "Keyspace '%s' does not exist%s", st.Keyspace, c.nearKeyspace(st.Keyspace))
 		}
 	case *cql.Describe:
 		p.Body, err = c.describe(st)
 	case *cql.Unsupported:
-		err = invalid("%s is not part of this release of nodedb", st.What)
+		err = at(st, "%s is not part of this release of nodedb", st.What)
 	default:
 		p.Body, err = c.change(st)
 	}
@@ -190,15 +198,15 @@ func (c *compiler) lookup(n cql.Name) (*schema.Table, error) {
 		ks = c.keyspace
 	}
 	if ks == "" {
-		return nil, invalid("No keyspace has been specified. USE a keyspace, or explicitly specify keyspace.tablename")
+		return nil, at(n, noKeyspace)
 	}
 	k, ok := c.schema.Keyspace(ks)
 	if !ok {
-		return nil, invalid("keyspace %s does not exist", ks)
+		return nil, at(n, "keyspace %s does not exist%s", ks, c.nearKeyspace(ks))
 	}
 	t, ok := k.Tables[n.Name]
 	if !ok {
-		return nil, invalid("table %s.%s does not exist", ks, n.Name)
+		return nil, at(n, "table %s.%s does not exist%s", ks, n.Name, meant(n.Name, slices.Collect(maps.Keys(k.Tables))))
 	}
 	return t, nil
 }
@@ -219,9 +227,9 @@ func (c *compiler) use(n cql.Name) error {
 }
 
 // writable refuses system tables.
-func (c *compiler) writable() error {
+func (c *compiler) writable(n cql.Name) error {
 	if c.table.Virtual || schema.IsSystem(c.table.Keyspace) {
-		return wire.Errorf(wire.CodeUnauthorized, "%s.%s is a system table: it can be read only", c.table.Keyspace, c.table.Name)
+		return coded(wire.CodeUnauthorized, n, "%s.%s is a system table: it can be read only", c.table.Keyspace, c.table.Name)
 	}
 	return nil
 }
@@ -229,13 +237,19 @@ func (c *compiler) writable() error {
 func (c *compiler) column(id cql.Ident) (*schema.Column, error) {
 	col, ok := c.table.Column(id.Name)
 	if !ok {
-		return nil, invalid("Undefined column name %s in table %s.%s%s", id.Name, c.table.Keyspace, c.table.Name, where(id))
+		return nil, at(id, "Undefined column name %s in table %s.%s%s", id.Name, c.table.Keyspace, c.table.Name, c.nearColumn(id.Name))
 	}
 	return col, nil
 }
 
 // bind records a marker's meaning.
-func (c *compiler) bind(m *cql.Marker, name string, t *types.Type) {
+func (c *compiler) bind(m *cql.Marker, name string, t *types.Type) (about string) {
+	about = "marker " + strconv.Itoa(m.Index+1) + " (" + strings.Trim(name, "[]") + ")"
+	if c.table != nil {
+		if _, ok := c.table.Column(name); ok {
+			about = "marker " + strconv.Itoa(m.Index+1) + " (column " + name + ")"
+		}
+	}
 	if m.Name != "" {
 		name = m.Name
 	}
@@ -243,14 +257,6 @@ func (c *compiler) bind(m *cql.Marker, name string, t *types.Type) {
 	if c.table != nil {
 		spec.Keyspace, spec.Table = c.table.Keyspace, c.table.Name
 	}
-	c.plan.Markers[m.Index] = spec
-}
-
-func invalid(format string, args ...any) error { return wire.Errorf(wire.CodeInvalid, format, args...) }
-
-// at is an invalid request that points at a place in the text.
-func at(n cql.Node, format string, args ...any) error {
-	e := wire.Errorf(wire.CodeInvalid, format, args...)
-	e.Message += where(n)
-	return e
+	c.plan.Markers[m.Index], c.plan.Places[m.Index] = spec, MarkerPlace{m.Pos, about}
+	return about
 }

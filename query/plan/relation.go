@@ -157,7 +157,7 @@ func (c *compiler) partRelation(r *cql.Relation, rel *Relation) (err error) {
 				return c.operand(r, rel, col.Type.Elems[i], col.Name+"."+f)
 			}
 		}
-		return at(r, "%s of type %s has no field %s", col.Name, col.Type, r.Field.Name)
+		return at(r.Field, "%s of type %s has no field %s; its fields are %s", col.Name, col.Type, r.Field.Name, strings.Join(col.Type.Fields, ", "))
 	}
 	if col.Type.Kind != types.Map {
 		return at(r, "Column '%s' of type %s cannot be restricted by an element: only maps can", col.Name, col.Type)
@@ -198,7 +198,7 @@ func names(columns []*schema.Column) string {
 func (c *compiler) tupleRelation(r *cql.Relation, rel *Relation) (err error) {
 	for i, col := range rel.Columns {
 		if col.Kind != schema.Clustering {
-			return at(r, "Multi-column relations can only be applied to clustering columns but was applied to: %s", col.Name)
+			return at(r.Columns[i], "Multi-column relations can only be applied to clustering columns but was applied to: %s", col.Name)
 		}
 		if i > 0 && col.Position != rel.Columns[i-1].Position+1 {
 			return at(r, "Clustering columns must appear in the PRIMARY KEY order in multi-column relations: (%s)", names(rel.Columns))

@@ -171,13 +171,13 @@ func (c *compiler) distinct(st *cql.Select, s *Select) error {
 		return nil
 	}
 	selected := map[*schema.Column]bool{}
-	var bad *schema.Column
+	var bad *Expr
 	var walk func(x *Expr)
 	walk = func(x *Expr) {
 		if x.Op == OpColumn || x.Op == OpWriteTime || x.Op == OpTTL {
 			selected[x.Column] = true
 			if x.Column.Kind == schema.Clustering || x.Column.Kind == schema.Regular {
-				bad = x.Column
+				bad = x
 			}
 		}
 		for _, a := range x.Args {
@@ -193,10 +193,14 @@ func (c *compiler) distinct(st *cql.Select, s *Select) error {
 		}
 	}
 	if bad != nil {
-		return at(st, "SELECT DISTINCT queries must only request partition key columns and/or static columns (not %s)", bad.Name)
+		place := cql.Node(bad.at)
+		if bad.at.Line == 0 {
+			place = st // of SELECT *
+		}
+		return at(place, "SELECT DISTINCT queries must only request partition key columns and/or static columns (not %s)", bad.Column.Name)
 	}
 	if s.Where.OnRows {
-		return at(st, "SELECT DISTINCT with WHERE clause only supports restriction by partition key and/or static columns.")
+		return at(st.Where[0], "SELECT DISTINCT with WHERE clause only supports restriction by partition key and/or static columns.")
 	}
 	if HasAggregates(s.Aggregates) {
 		return nil
@@ -223,13 +227,13 @@ func (c *compiler) groupBy(st *cql.Select, s *Select) error {
 			return err
 		}
 		if col.Kind != schema.PartitionKey && col.Kind != schema.Clustering {
-			return at(g, "Group by is currently only supported on the columns of the PRIMARY KEY, got %s", col.Name)
+			return at(g, "Group by is currently only supported on the columns of the PRIMARY KEY, got %s; it is %s", col.Name, keyText(s.Table))
 		}
 		for next < len(key) && key[next] != col && s.Where.fixed(key[next]) {
 			next++
 		}
 		if next == len(key) || key[next] != col {
-			return at(g, "Group by currently only support groups of columns following their declared order in the PRIMARY KEY")
+			return at(g, "Group by currently only support groups of columns following their declared order in the PRIMARY KEY %s", keyText(s.Table))
 		}
 		next++
 	}
@@ -238,7 +242,7 @@ func (c *compiler) groupBy(st *cql.Select, s *Select) error {
 			next++
 		}
 		if next < len(s.Table.PartitionKey) {
-			return at(st, "Group by is not supported on only a part of the partition key")
+			return at(st.GroupBy[len(st.GroupBy)-1], "Group by is not supported on only a part of the partition key (%s)", names(s.Table.PartitionKey))
 		}
 	}
 	if s.Distinct && next > len(s.Table.PartitionKey) {
@@ -286,18 +290,18 @@ func (c *compiler) orderBy(st *cql.Select, s *Select) error {
 			return err
 		}
 		if col.Kind != schema.Clustering {
-			return at(o.Column, "Order by is currently only supported on the clustered columns of the PRIMARY KEY, got %s", col.Name)
+			return at(o.Column, "Order by is currently only supported on the clustered columns of the PRIMARY KEY, got %s; it is %s", col.Name, keyText(s.Table))
 		}
 		for next < col.Position && s.Where.fixed(s.Table.Clustering[next]) {
 			next++
 		}
 		if next != col.Position {
-			return at(o.Column, "Order by currently only supports the ordering of columns following their declared order in the PRIMARY KEY")
+			return at(o.Column, "Order by currently only supports the ordering of columns following their declared order in the PRIMARY KEY %s", keyText(s.Table))
 		}
 		next++
 		reverse := o.Desc != col.Desc
 		if !first && reverse != s.Reverse {
-			return at(o.Column, "Unsupported order by relation")
+			return at(o.Column, "Unsupported order by relation: the order is that of the table (CLUSTERING ORDER BY) or its reverse in all columns")
 		}
 		s.Reverse, first = reverse, false
 		s.Sort = append(s.Sort, col.Position)

@@ -51,9 +51,34 @@ func (c *compiler) analyse(list []*Relation, filtering bool) (*Where, error) {
 		return nil, err
 	}
 	if len(w.Filters) > 0 && !filtering && !c.table.Virtual {
-		return nil, invalid(needFiltering)
+		return nil, at(w.Filters[0].text, "%s (%s)", needFiltering, w.unserved())
+	}
+	if w.Keys == nil && len(w.Clustering) > 0 && !filtering && !c.table.Virtual {
+		return nil, at(w.Clustering[0].Relations[0].text, "%s (without a restriction: %s of the PRIMARY KEY %s)", needFiltering, names(c.table.PartitionKey), keyText(c.table))
 	}
 	return w, nil
+}
+
+// unserved says why a restriction needs filtering.
+func (w *Where) unserved() string {
+	col := w.Filters[0].Columns[0]
+	if w.Keys != nil || col.Kind == schema.Regular || col.Kind == schema.Static {
+		return "the restriction on " + col.Name + " is not served by the PRIMARY KEY " + keyText(w.Table)
+	}
+	restricted := map[*schema.Column]bool{}
+	for _, r := range w.Filters {
+		restricted[r.Columns[0]] = true
+	}
+	var absent []*schema.Column
+	for _, c := range w.Table.PartitionKey {
+		if !restricted[c] {
+			absent = append(absent, c)
+		}
+	}
+	if len(absent) == 0 {
+		return "only = and IN on " + col.Name + " are served by the PRIMARY KEY " + keyText(w.Table)
+	}
+	return "without a restriction: " + names(absent) + " of the PRIMARY KEY " + keyText(w.Table)
 }
 
 // analysis is one analyse under way.

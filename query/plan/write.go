@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"strings"
+
 	"nodedb/query/cql"
 	"nodedb/query/schema"
 	"nodedb/query/types"
@@ -65,7 +67,7 @@ func (c *compiler) target(n cql.Name) error {
 	if c.table.IsCounter() {
 		return at(n, "Counters come with a later release of nodedb: table %s.%s cannot be written yet", c.table.Keyspace, c.table.Name)
 	}
-	return c.writable()
+	return c.writable(n)
 }
 
 func (c *compiler) using(u cql.Using, w *Write) (err error) {
@@ -121,22 +123,22 @@ func (c *compiler) insert(st *cql.Insert) (*Write, error) {
 			w.Cells = append(w.Cells, Cell{Column: col, Value: v})
 		}
 	}
-	return w, c.insertKeys(w, keys)
+	return w, c.insertKeys(w, keys, st.Columns[0])
 }
 
 // insertKeys takes the key columns of an INSERT: all of them, or only the partition key where nothing but statics is
 // written.
-func (c *compiler) insertKeys(w *Write, keys []*Relation) (err error) {
+func (c *compiler) insertKeys(w *Write, keys []*Relation, place cql.Node) (err error) {
 	if w.Where, err = c.analyse(keys, true); err != nil {
 		return err
 	}
-	if err := w.checkPartition(); err != nil {
+	if err := w.checkPartition(place); err != nil {
 		return err
 	}
 	given := len(w.Where.Clustering)
 	onlyStatics := given == 0 && len(w.Where.Filters) == 0 && len(w.Statics) > 0 && len(w.Cells) == 0
 	if given < len(w.Table.Clustering) && !onlyStatics {
-		return invalid("Some clustering keys are missing: %s", names(w.missing()))
+		return w.missingKeys(place, w.missing())
 	}
 	if onlyStatics && len(w.Table.Clustering) > 0 {
 		w.Marker = false
@@ -166,7 +168,7 @@ func (w *Write) missing() (out []*schema.Column) {
 	return out
 }
 
-func (w *Write) checkPartition() error {
+func (w *Write) checkPartition(place cql.Node) error {
 	if w.Where.Keys != nil {
 		return nil
 	}
@@ -181,9 +183,13 @@ func (w *Write) checkPartition() error {
 		}
 	}
 	if len(absent) == 0 {
-		return invalid("Only EQ and IN relation are supported on the partition key (unless you use the token() function) for UPDATE and DELETE statements")
+		return at(place, "Only EQ and IN relation are supported on the partition key (unless you use the token() function) for UPDATE and DELETE statements")
 	}
-	return invalid("Some partition key parts are missing: %s", names(absent))
+	return at(place, "Some partition key parts are missing: %s; the PRIMARY KEY of %s.%s is %s", names(absent), w.Table.Keyspace, w.Table.Name, keyText(w.Table))
+}
+
+func (w *Write) missingKeys(place cql.Node, absent []*schema.Column) error {
+	return at(place, "Some clustering keys are missing: %s; the PRIMARY KEY of %s.%s is %s", names(absent), w.Table.Keyspace, w.Table.Name, keyText(w.Table))
 }
 
 func (c *compiler) insertJSON(st *cql.Insert, w *Write) (_ *Write, err error) {
@@ -195,7 +201,10 @@ func (c *compiler) update(st *cql.Update) (*Write, error) {
 	if err := c.target(st.Table); err != nil {
 		return nil, err
 	}
-	if st.IfExists || len(st.If) > 0 {
+	if len(st.If) > 0 {
+		return nil, at(st.If[0], conditionsLater)
+	}
+	if st.IfExists {
 		return nil, at(st, conditionsLater)
 	}
 	w := &Write{Table: c.table}
@@ -211,10 +220,10 @@ func (c *compiler) update(st *cql.Update) (*Write, error) {
 		return nil, err
 	}
 	if n := len(w.Where.Clustering); n > 0 && w.Where.Clustering[n-1].Slice() {
-		return nil, invalid("Slice restrictions are not supported on the clustering columns in UPDATE statements")
+		return nil, at(w.Where.Clustering[n-1].Relations[0].text, "Slice restrictions are not supported on the clustering columns in UPDATE statements")
 	}
 	if missing := w.missing(); len(missing) > 0 && len(w.Cells) > 0 {
-		return nil, invalid("Some clustering keys are missing: %s", names(missing))
+		return nil, w.missingKeys(st.Where[0], missing)
 	}
 	return w, nil
 }
@@ -238,11 +247,11 @@ func (c *compiler) modified(where []cql.Relation, w *Write, kind string) error {
 	if w.Where, err = c.analyse(list, true); err != nil {
 		return err
 	}
-	if err := w.checkPartition(); err != nil {
+	if err := w.checkPartition(where[0]); err != nil {
 		return err
 	}
 	if len(w.Statics) > 0 && len(w.Cells) == 0 && (len(w.Where.Clustering) > 0 || len(w.Where.Filters) > 0) {
-		return invalid("Invalid restrictions on clustering columns since the %s statement modifies only static columns", kind)
+		return at(where[0], "Invalid restrictions on clustering columns since the %s statement modifies only static columns", kind)
 	}
 	if len(w.Where.Filters) > 0 {
 		r := w.Where.Filters[0]
@@ -340,7 +349,7 @@ func (c *compiler) userField(col *schema.Column, f cql.Ident) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, at(f, "UDT column %s does not have a field named %s", col.Name, f.Name)
+	return 0, at(f, "UDT column %s does not have a field named %s; its fields are %s", col.Name, f.Name, strings.Join(col.Type.Fields, ", "))
 }
 
 // combination is c = c + v, c = v + c and c = c - v.
@@ -374,7 +383,10 @@ func (c *compiler) delete(st *cql.Delete) (*Write, error) {
 	if err := c.target(st.Table); err != nil {
 		return nil, err
 	}
-	if st.IfExists || len(st.If) > 0 {
+	if len(st.If) > 0 {
+		return nil, at(st.If[0], conditionsLater)
+	}
+	if st.IfExists {
 		return nil, at(st, conditionsLater)
 	}
 	w := &Write{Table: c.table}
@@ -394,9 +406,9 @@ func (c *compiler) delete(st *cql.Delete) (*Write, error) {
 	full := len(w.missing()) == 0 && !slice
 	switch {
 	case len(w.Cells) > 0 && slice:
-		return nil, invalid("Range deletions are not supported for specific columns")
+		return nil, at(st.Targets[0], "Range deletions are not supported for specific columns")
 	case len(w.Cells) > 0 && !full:
-		return nil, invalid("Some clustering keys are missing: %s", names(w.missing()))
+		return nil, w.missingKeys(st.Where[0], w.missing())
 	case len(st.Targets) > 0:
 	case n == 0 && len(w.Table.Clustering) > 0:
 		w.Remove = RemovePartition
@@ -488,9 +500,10 @@ func (c *compiler) batch(st *cql.Batch) (*Batch, error) {
 	return b, nil
 }
 
-// Values gives the plan of an INSERT of known values: what INSERT JSON comes to once its document is read. It has no
-// USING.
-func Values(t *schema.Table, values map[*schema.Column][]byte) (*Write, error) {
+// Values gives the plan of an INSERT of known values: what INSERT JSON comes to once its document is read, with errors at the document's
+// place. It has no USING.
+func Values(t *schema.Table, values map[*schema.Column][]byte, document *Expr) (*Write, error) {
+	place := document.at
 	c := &compiler{table: t, plan: &Plan{}}
 	w := &Write{Table: t, Marker: true}
 	var keys []*Relation
@@ -499,15 +512,15 @@ func Values(t *schema.Table, values map[*schema.Column][]byte) (*Write, error) {
 		if !ok {
 			continue
 		}
-		x := &Expr{Op: OpConst, Type: col.Type, Value: v, Name: col.Name}
+		x := &Expr{Op: OpConst, Type: col.Type, Value: v, Name: col.Name, at: place}
 		switch col.Kind {
 		case schema.PartitionKey, schema.Clustering:
-			keys = append(keys, &Relation{Columns: []*schema.Column{col}, Op: cql.Eq, Operand: Operand{Parts: []*Expr{x}}, Field: -1, text: cql.Ident{}})
+			keys = append(keys, &Relation{Columns: []*schema.Column{col}, Op: cql.Eq, Operand: Operand{Parts: []*Expr{x}}, Field: -1, text: place})
 		case schema.Static:
 			w.Statics = append(w.Statics, Cell{Column: col, Value: x})
 		default:
 			w.Cells = append(w.Cells, Cell{Column: col, Value: x})
 		}
 	}
-	return w, c.insertKeys(w, keys)
+	return w, c.insertKeys(w, keys, place)
 }

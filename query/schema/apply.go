@@ -111,7 +111,7 @@ func (e *edit) createKeyspace() (Target, error) {
 	class := strings.TrimPrefix(e.ch.Class, locatorPackage)
 	rep, err := replication(name, class, e.ch.Replication)
 	if err != nil {
-		return Target{}, err
+		return Target{}, about("WITH replication", err)
 	}
 	durable := e.ch.Durable == nil || *e.ch.Durable
 	e.next.Keyspaces[name] = &Keyspace{
@@ -195,7 +195,7 @@ func (e *edit) alterKeyspace() (Target, error) {
 	}
 	rep, err := replication(name, class, options)
 	if err != nil {
-		return Target{}, err
+		return Target{}, about("WITH replication", err)
 	}
 	k := e.own(old)
 	k.Class, k.Options, k.Replication = class, options, rep

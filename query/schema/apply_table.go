@@ -68,12 +68,12 @@ func (e *edit) addColumns(k *Keyspace, t *Table) error {
 	seen := map[string]bool{}
 	for _, d := range e.ch.Columns {
 		if seen[d.Name] {
-			return invalid("Duplicate column '%s' declaration for table '%s'", d.Name, t.Name)
+			return about(d.Name, invalid("Duplicate column '%s' declaration for table '%s'", d.Name, t.Name))
 		}
 		seen[d.Name] = true
 		ct, err := k.columnType(d)
 		if err != nil {
-			return err
+			return about("TYPE "+d.Name, err)
 		}
 		c := &Column{Name: d.Name, Kind: d.Kind, Position: -1, Type: ct}
 		switch d.Kind {
@@ -92,7 +92,7 @@ func (e *edit) addColumns(k *Keyspace, t *Table) error {
 		case Regular:
 			t.Regulars = append(t.Regulars, c)
 		default:
-			return invalid("Column %s is of the unknown kind %d: this nodedb is too old for it", d.Name, d.Kind)
+			return about(d.Name, invalid("Column %s is of the unknown kind %d: this nodedb is too old for it", d.Name, d.Kind))
 		}
 	}
 	byPosition := func(a, b *Column) int { return a.Position - b.Position }
@@ -115,13 +115,13 @@ func (k *Keyspace) columnType(d ColumnDef) (*types.Type, error) {
 func checkKeyColumn(c *Column) error {
 	switch {
 	case c.Type.IsMultiCell() && c.Type.Kind == types.UDT:
-		return invalid("Invalid non-frozen user-defined type %s for PRIMARY KEY column '%s'", c.Type, c.Name)
+		return about(c.Name, invalid("Invalid non-frozen user-defined type %s for PRIMARY KEY column '%s'", c.Type, c.Name))
 	case c.Type.IsMultiCell():
-		return invalid("Invalid non-frozen collection type %s for PRIMARY KEY column '%s'", c.Type, c.Name)
+		return about(c.Name, invalid("Invalid non-frozen collection type %s for PRIMARY KEY column '%s'", c.Type, c.Name))
 	case c.Type.Kind == types.Counter:
-		return invalid("counter type is not supported for PRIMARY KEY column '%s'", c.Name)
+		return about(c.Name, invalid("counter type is not supported for PRIMARY KEY column '%s'", c.Name))
 	case containsKind(c.Type, types.Duration):
-		return invalid("duration type is not supported for PRIMARY KEY column '%s'", c.Name)
+		return about(c.Name, invalid("duration type is not supported for PRIMARY KEY column '%s'", c.Name))
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (t *Table) checkCreated() error {
 		}
 	}
 	if len(t.Statics) > 0 && len(t.Clustering) == 0 {
-		return invalid(staticNeedsClustering)
+		return about(t.Statics[0].Name, invalid(staticNeedsClustering))
 	}
 	return t.checkColumns()
 }
@@ -229,11 +229,11 @@ func (e *edit) add(k *Keyspace, t *Table) error {
 			if e.ch.IfColumn {
 				continue
 			}
-			return invalid("Column with name '%s' already exists", d.Name)
+			return about(d.Name, invalid("Column with name '%s' already exists", d.Name))
 		}
 		ct, err := k.columnType(d)
 		if err != nil {
-			return err
+			return about("TYPE "+d.Name, err)
 		}
 		if t.NextColumn >= maxColumnID {
 			return invalid("Table '%s' has had %d columns, which is the limit: create a new one", t.Name, maxColumnID)
@@ -244,15 +244,30 @@ func (e *edit) add(k *Keyspace, t *Table) error {
 		case d.Kind == Regular:
 			t.Regulars = append(t.Regulars, c)
 		case d.Kind != Static:
-			return invalid("Cannot add column '%s' to the PRIMARY KEY", d.Name)
+			return about(d.Name, invalid("Cannot add column '%s' to the PRIMARY KEY", d.Name))
 		case len(t.Clustering) == 0:
-			return invalid(staticNeedsClustering)
+			return about(d.Name, invalid(staticNeedsClustering))
 		default:
 			t.Statics = append(t.Statics, c)
 		}
 		t.Index()
 	}
 	return t.checkColumns()
+}
+
+// maxListed is how many columns an error lists.
+const maxListed = 12
+
+func (t *Table) columnNames() string {
+	var list []string
+	for i, c := range t.Columns {
+		if i == maxListed {
+			list = append(list, "…")
+			break
+		}
+		list = append(list, c.Name)
+	}
+	return strings.Join(list, ", ")
 }
 
 func (e *edit) drop(_ *Keyspace, t *Table) error {
@@ -262,10 +277,10 @@ func (e *edit) drop(_ *Keyspace, t *Table) error {
 			if e.ch.IfColumn {
 				continue
 			}
-			return invalid("Column %s was not found in table '%s.%s'", name, t.Keyspace, t.Name)
+			return about(name, invalid("Column %s was not found in table '%s.%s'; it has %s", name, t.Keyspace, t.Name, t.columnNames()))
 		}
 		if c.Kind == PartitionKey || c.Kind == Clustering {
-			return invalid("Cannot drop PRIMARY KEY column %s", name)
+			return about(name, invalid("Cannot drop PRIMARY KEY column %s", name))
 		}
 		gone := func(o *Column) bool { return o == c }
 		t.Statics, t.Regulars = slices.DeleteFunc(t.Statics, gone), slices.DeleteFunc(t.Regulars, gone)
@@ -281,13 +296,13 @@ func (e *edit) rename(_ *Keyspace, t *Table) error {
 			if e.ch.IfColumn {
 				continue
 			}
-			return invalid("Column %s was not found in table '%s.%s'", p[0], t.Keyspace, t.Name)
+			return about(p[0], invalid("Column %s was not found in table '%s.%s'; it has %s", p[0], t.Keyspace, t.Name, t.columnNames()))
 		}
 		if c.Kind != PartitionKey && c.Kind != Clustering {
-			return invalid("Cannot rename non PRIMARY KEY column %s", p[0])
+			return about(p[0], invalid("Cannot rename non PRIMARY KEY column %s", p[0]))
 		}
 		if _, ok := t.Column(p[1]); ok {
-			return invalid("Cannot rename column %s to %s in table '%s.%s'; another column with that name already exists", p[0], p[1], t.Keyspace, t.Name)
+			return about(p[0], invalid("Cannot rename column %s to %s in table '%s.%s'; another column with that name already exists", p[0], p[1], t.Keyspace, t.Name))
 		}
 		c.Name = p[1]
 		t.Index()
@@ -300,14 +315,14 @@ func (e *edit) alterOptions(_ *Keyspace, t *Table) error {
 		return nil
 	}
 	if _, ok := e.ch.Options["id"]; ok {
-		return badOption("Cannot alter table id.")
+		return about("WITH id", badOption("Cannot alter table id."))
 	}
 	memory := t.Options.Memory
 	if err := t.Options.set(e.ch.Options, nil); err != nil {
 		return err
 	}
 	if t.Options.Memory != memory {
-		return badOption("Cannot alter memory of table '%s.%s': create a new table", t.Keyspace, t.Name)
+		return about("WITH memory", badOption("Cannot alter memory of table '%s.%s': create a new table", t.Keyspace, t.Name))
 	}
 	return t.checkColumns()
 }

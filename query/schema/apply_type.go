@@ -87,20 +87,20 @@ func (e *edit) addFields(k *Keyspace, t *types.Type) error {
 				continue
 			}
 			if e.ch.Op == CreateType {
-				return invalid("Duplicate field name '%s' in type '%s'", d.Name, t.Name)
+				return about(d.Name, invalid("Duplicate field name '%s' in type '%s'", d.Name, t.Name))
 			}
-			return invalid("Cannot add field %s to type %s: a field with name %s already exists", d.Name, t.Name, d.Name)
+			return about(d.Name, invalid("Cannot add field %s to type %s: a field with name %s already exists", d.Name, t.Name, d.Name))
 		}
 		ft, err := k.parse(d.Name, d.Type)
 		switch {
 		case err != nil:
-			return err
+			return about("TYPE "+d.Name, err)
 		case ft.Kind == types.Counter:
-			return invalid("A user type cannot contain counters")
+			return about(d.Name, invalid("A user type cannot contain counters"))
 		case ft.Kind == types.UDT && ft.IsMultiCell():
-			return invalid("A user type cannot contain non-frozen UDTs")
+			return about(d.Name, invalid("A user type cannot contain non-frozen UDTs"))
 		case references(ft, t.Name):
-			return invalid("Cannot add new field %s of type %s to user type %s as it would create a circular reference", d.Name, d.Type, t.Name)
+			return about(d.Name, invalid("Cannot add new field %s of type %s to user type %s as it would create a circular reference", d.Name, d.Type, t.Name))
 		case len(t.Fields) == MaxColumns:
 			return invalid("User type %s would have more than %d fields", t.Name, MaxColumns)
 		}
@@ -147,7 +147,7 @@ func (e *edit) renameFields(t *types.Type) error {
 			if e.ch.IfColumn {
 				continue
 			}
-			return invalid("Unknown field %s in user type %s", p[0], t.Name)
+			return about(p[0], invalid("Unknown field %s in user type %s", p[0], t.Name))
 		}
 		t.Fields[i] = p[1]
 	}

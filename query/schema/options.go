@@ -97,19 +97,19 @@ func (o *TableOptions) set(given map[string]string, id *[16]byte) error {
 		}
 		if name == "id" && id != nil {
 			if err := parseID(value, id); err != nil {
-				return err
+				return about("WITH id", err)
 			}
 			continue
 		}
 		def, ok := options[name]
 		if !ok {
-			return badOption("Unknown property '%s'", name)
+			return about("WITH "+name, badOption("Unknown property '%s'", name))
 		}
 		if def.isMap != strings.HasPrefix(value, "{") && (def.isMap || !def.quoted) {
-			return badOption("Invalid value %s for property '%s': %s", value, name, kindWanted(def))
+			return about("WITH "+name, badOption("Invalid value %s for property '%s': %s", value, name, kindWanted(def)))
 		}
 		if err := def.check(name, value); err != nil {
-			return err
+			return about("WITH "+name, err)
 		}
 		o.take(name, value)
 	}

@@ -30,6 +30,9 @@ type Error struct {
 	Msg  string
 	// Keyspace and Table name what exists already; Table is empty for a keyspace. Both are empty for other errors.
 	Keyspace, Table string
+	// About is the column or field that is wrong, "TYPE " and its name where its type is, or "WITH " and an option's name;
+	// empty where it is the whole.
+	About string
 }
 
 // Error is the sentence.
@@ -49,6 +52,14 @@ func invalid(format string, args ...any) error {
 
 func badOption(format string, args ...any) error {
 	return &Error{Kind: ErrConfig, Msg: fmt.Sprintf(format, args...)}
+}
+
+// about says which column, field or option an error of this package is about.
+func about(name string, err error) error {
+	if e := (*Error)(nil); errors.As(err, &e) && e.About == "" {
+		e.About = name
+	}
+	return err
 }
 
 func missing(format string, args ...any) error {

@@ -257,9 +257,10 @@ func TestWiderPage(t *testing.T) {
 func TestBatchErrors(t *testing.T) {
 	f := newFake(t)
 	f.fails("SELECT a\n  FORM t", wire.Errorf(wire.CodeSyntax, `line 2:2 unexpected "FORM", expected FROM`))
+	f.fails("SELECT k,\n  nme FROM t", wire.Errorf(wire.CodeInvalid, "line 2:2 Undefined column name nme in table ks.t; did you mean name?"))
 	f.fails("SELECT x FROM nope", wire.Errorf(wire.CodeInvalid, "table nope does not exist"))
 	f.rows("SELECT k FROM t", columns("k", types.IntType), []any{"1"})
-	script := "-- first\nSELECT a\n  FORM t;\nSELECT x FROM nope; SELECT k FROM t;\nFROB;\n\\nope\nSELECT 'abc"
+	script := "-- first\nSELECT a\n  FORM t;\nSELECT x FROM nope; SELECT k FROM t;\nSELECT k,\n  nme FROM t;\nFROB;\n\\nope\nSELECT 'abc"
 	code, stdout, stderr := run(t, f, Options{Execute: script, Format: "csv"})
 	if code != ExitFailed {
 		t.Errorf("exit %d", code)

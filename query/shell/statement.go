@@ -190,10 +190,10 @@ func describeError(err error) string {
 
 var placeInMessage = regexp.MustCompile(`^line (\d+):(\d+) `)
 
-// errorPlace reads the place that a syntax error names: the line from 1, the column from 0.
+// errorPlace reads the place in the statement that an error names: the line from 1, the column from 0.
 func errorPlace(err error) (line, column int, ok bool) {
 	var e *wire.Error
-	if !errors.As(err, &e) || e.Code != wire.CodeSyntax {
+	if !errors.As(err, &e) {
 		return 0, 0, false
 	}
 	m := placeInMessage.FindStringSubmatch(e.Message)
