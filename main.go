@@ -257,8 +257,8 @@ func statusCommand() *cli.Command {
 	}
 }
 
-// statusTimeout is how long a command waits for the node asked.
-const statusTimeout = 10 * time.Second
+// statusTimeout is how long a command waits for the node asked: a little longer than a removal takes at most, which waits for others.
+const statusTimeout = 25 * time.Second
 
 func status(c *cli.Context) error {
 	if c.NArg() > 1 {

@@ -92,8 +92,8 @@ func (n *Node) notify(before *coordinator.View, st *metalog.State, target schema
 	if !n.ready.Load() {
 		return
 	}
-	if target.Kind != "" {
-		n.doors.native.NotifySchema(query.Change(target))
+	for _, t := range schemaNews(before.Catalog, st.Catalog, target) {
+		n.doors.native.NotifySchema(query.Change(t))
 	}
 	for i := range st.Members {
 		m := &st.Members[i]
@@ -107,6 +107,32 @@ func (n *Node) notify(before *coordinator.View, st *metalog.State, target schema
 			n.topology(old.Address, native.RemovedNode)
 		}
 	}
+}
+
+// schemaNews are the targets to tell drivers of. A snapshot of the metadata log, which a node that is far behind gets, names none: there each keyspace
+// that differs is one.
+func schemaNews(before, now *schema.Catalog, target schema.Target) (news []schema.Target) {
+	if target.Kind != "" {
+		return []schema.Target{target}
+	}
+	if before.Version == now.Version {
+		return nil
+	}
+	for name, ks := range now.Keyspaces {
+		old, known := before.Keyspaces[name]
+		switch {
+		case !known:
+			news = append(news, schema.Target{Kind: "CREATED", Object: "KEYSPACE", Keyspace: name})
+		case old.Epoch != ks.Epoch:
+			news = append(news, schema.Target{Kind: "UPDATED", Object: "KEYSPACE", Keyspace: name})
+		}
+	}
+	for name := range before.Keyspaces {
+		if _, still := now.Keyspaces[name]; !still {
+			news = append(news, schema.Target{Kind: "DROPPED", Object: "KEYSPACE", Keyspace: name})
+		}
+	}
+	return news
 }
 
 func (n *Node) topology(address string, change native.TopologyChange) {

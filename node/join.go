@@ -55,7 +55,7 @@ func (n *Node) step(ctx context.Context, st *metalog.State, m *metalog.Member) e
 	switch m.State {
 	case vnodes.StateWaiting:
 	case vnodes.StateJoining:
-		if err := n.awaitOwners(ctx, st); err != nil {
+		if err := n.awaitOwners(ctx, st, nobody); err != nil {
 			return err
 		}
 		if err := n.stream(ctx); err != nil {
@@ -63,7 +63,7 @@ func (n *Node) step(ctx context.Context, st *metalog.State, m *metalog.Member) e
 		}
 		next = vnodes.StateJoiningRead
 	case vnodes.StateJoiningRead:
-		if err := n.awaitOwners(ctx, st); err != nil {
+		if err := n.awaitOwners(ctx, st, nobody); err != nil {
 			return err
 		}
 		next = vnodes.StateNormal
@@ -79,8 +79,8 @@ func (n *Node) step(ctx context.Context, st *metalog.State, m *metalog.Member) e
 }
 
 // awaitOwners returns once majorities of the old and of the new owners of every moving range have applied the state's ring and ended their
-// requests of older ones.
-func (n *Node) awaitOwners(ctx context.Context, st *metalog.State) error {
+// requests of older ones. A member that is given up isn't counted.
+func (n *Node) awaitOwners(ctx context.Context, st *metalog.State, given vnodes.HostID) error {
 	ctx, cancel := context.WithTimeout(ctx, appliedTimeout)
 	defer cancel()
 	applied := map[vnodes.HostID]bool{}
@@ -109,16 +109,27 @@ func (n *Node) awaitOwners(ctx context.Context, st *metalog.State) error {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	view := n.cluster.View()
+	return ownersApplied(n.cluster.View(), applied, given, st.RingEpoch)
+}
+
+// nobody is given up.
+var nobody vnodes.HostID
+
+// ownersApplied is the error as long as the owners of some moving range have not.
+func ownersApplied(view *coordinator.View, applied map[vnodes.HostID]bool, given vnodes.HostID, epoch uint64) error {
 	for name := range view.Catalog.Keyspaces {
 		place, rep, _ := view.Placement(name)
 		for _, rr := range place.Ranges() {
-			if rr.Replicas.Moving() && (!majority(rr.Replicas.Old, rep, applied) || !majority(rr.Replicas.New, rep, applied)) {
-				return fmt.Errorf("no majority of the owners of a range of keyspace %s has applied epoch %d yet", name, st.RingEpoch)
+			if rr.Replicas.Moving() && (!majority(without(rr.Replicas.Old, given), rep, applied) || !majority(without(rr.Replicas.New, given), rep, applied)) {
+				return fmt.Errorf("no majority of the owners of a range of keyspace %s has applied epoch %d yet", name, epoch)
 			}
 		}
 	}
 	return nil
+}
+
+func without(nodes []*vnodes.Node, id vnodes.HostID) []*vnodes.Node {
+	return slices.DeleteFunc(slices.Clone(nodes), func(m *vnodes.Node) bool { return m.ID == id })
 }
 
 // majority reports whether most of a range's owners have applied a step: in each datacenter, where levels such as LOCAL_QUORUM count there. A range without
@@ -306,7 +317,48 @@ func (n *Node) grow(ctx context.Context, st *metalog.State) {
 }
 
 // Remove gives a member up that has not finished joining and won't: its place in the line is free, and its host id is never admitted again.
+//
+// One that answers reads already is taken back a step first, and the other owners have to have applied that before it goes: who still read from the
+// new owners would miss what is written to the old ones alone. ctx bounds the wait; what is done by then stays, and Remove may be called again.
 func (n *Node) Remove(ctx context.Context, id vnodes.HostID) error {
-	_, _, err := n.log.Propose(ctx, &metalog.Entry{Kind: metalog.EntryRemoveMember, Host: id})
-	return err
+	if err := n.log.CatchUp(ctx); err != nil {
+		return err
+	}
+	for {
+		if err := n.stepBack(ctx, id); err != nil {
+			return err
+		}
+		_, _, err := n.log.Propose(ctx, &metalog.Entry{Kind: metalog.EntryRemoveMember, Host: id})
+		m, ok := n.log.State().Member(id)
+		if err == nil || !ok || m.State != vnodes.StateJoiningRead || ctx.Err() != nil {
+			return err
+		}
+		// The member isn't dead, and went on by itself.
+	}
+}
+
+// stepBack takes a joining member's reads away, and returns once the owners of its ranges know. That they know is asked of one that takes writes only,
+// too: an earlier Remove may have ended while it waited.
+func (n *Node) stepBack(ctx context.Context, id vnodes.HostID) (err error) {
+	st := n.log.State()
+	m, ok := st.Member(id)
+	if ok && m.State == vnodes.StateJoiningRead {
+		back := &metalog.Entry{Kind: metalog.EntrySetState, Node: vnodes.Node{ID: id, State: vnodes.StateJoining}, From: m.State}
+		if st, _, err = n.log.Propose(ctx, back); err != nil {
+			return err
+		}
+	} else if !ok || m.State != vnodes.StateJoining {
+		return nil
+	}
+	for {
+		why := n.awaitOwners(ctx, st, id)
+		if why == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s answers no reads, but is not removed yet: %w; try again", id, why)
+		case <-time.After(retryJoin):
+		}
+	}
 }

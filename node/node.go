@@ -105,6 +105,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 			return nil, err
 		}
 	}
+	restarted := n.log.State() != nil
 	if err := n.enter(ctx, peers); err != nil {
 		return nil, err
 	}
@@ -119,11 +120,27 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	n.goBackground(func() { n.settle(life) })
 	n.goBackground(func() { n.refill(life) })
 	n.goBackground(func() { n.watchClock(life) })
+	if restarted {
+		n.catchUp(ctx)
+	}
 	if err := n.serveDoors(); err != nil {
 		return nil, err
 	}
 	n.ready.Store(true)
 	return n, nil
+}
+
+// catchUpTimeout is how long a node that restarts asks for what was decided meanwhile before it opens its doors anyway: without a majority of the
+// voters, reads and writes go on.
+const catchUpTimeout = 2 * time.Second
+
+// catchUp applies what was decided while the node was down, or a client that asks this node first could see a table that was truncated since.
+func (n *Node) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
+	defer cancel()
+	if err := n.log.CatchUp(ctx); err != nil {
+		n.logger.Warn("the schema and the ring here may be old until other nodes are heard", "epoch", n.log.State().Epoch, "why", err)
+	}
 }
 
 func (n *Node) goBackground(f func()) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"nodedb/gossip/metalog"
 	"nodedb/query"
@@ -52,11 +53,16 @@ func (n *Node) replicaChecksum(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// removeTimeout bounds a removal, which waits for other nodes. The command waits a little longer.
+const removeTimeout = 20 * time.Second
+
 // removeMember answers DELETE /v1/ring/HOST_ID.
 func (n *Node) removeMember(w http.ResponseWriter, r *http.Request) {
 	id, err := vnodes.ParseHostID(r.PathValue("host_id"))
 	if err == nil {
-		err = n.Remove(r.Context(), id)
+		ctx, cancel := context.WithTimeout(r.Context(), removeTimeout)
+		defer cancel()
+		err = n.Remove(ctx, id)
 	}
 	switch {
 	case errors.Is(err, metalog.ErrInvalid), errors.Is(err, vnodes.ErrHostID):

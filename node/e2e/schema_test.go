@@ -102,6 +102,18 @@ func TestSchemaChangesWhileANodeIsDown(t *testing.T) {
 	if err := three.Start(deadline(t, wait)); err != nil { // and asked at once, before anything has settled
 		t.Fatal(err)
 	}
+	for _, q := range []string{"SELECT k, v FROM s.emptied", "SELECT k, v FROM s.again"} { // whoever asks first gets no old row either
+		for _, r := range ask(t, three, consistency.One, q) {
+			if !slices.Contains(want, r) {
+				t.Fatalf("%s: the old row %q is seen", q, r)
+			}
+		}
+	}
+	for _, r := range ask(t, three, consistency.One, "SELECT k, v, w FROM s.altered WHERE k = 1") { // a hint may bring the 5 later
+		if r != "1|old|5" && r != "1|old|null" {
+			t.Errorf("altered: %s", r)
+		}
+	}
 	for _, table := range []string{"s.again", "s.emptied"} {
 		eventually(t, func() string {
 			got := ask(t, three, consistency.One, "SELECT k, v FROM "+table)

@@ -1,0 +1,100 @@
+package node
+
+import (
+	"testing"
+
+	"nodedb/coordinator"
+	"nodedb/query/schema"
+	"nodedb/vnodes"
+)
+
+// member is a node of a test.
+func member(i int, state vnodes.NodeState, tokens ...vnodes.Token) vnodes.Node {
+	return vnodes.Node{ID: vnodes.HostID{15: byte(i)}, Address: "10.0.0.1", DC: "dc1", Rack: "r1", Weight: len(tokens), State: state, Tokens: tokens}
+}
+
+// viewOf has a keyspace with a replication factor, and node 4 on the way in again after it has answered reads.
+func viewOf(t *testing.T, factor string) *coordinator.View {
+	t.Helper()
+	ch := &schema.Change{Op: schema.CreateKeyspace, Keyspace: "k", Class: "SimpleStrategy", Replication: map[string]string{"replication_factor": factor}}
+	catalog, _, err := schema.Empty().Apply(ch, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := vnodes.NewRing(2, []vnodes.Node{
+		member(1, vnodes.StateNormal, 100), member(2, vnodes.StateNormal, 200), member(3, vnodes.StateNormal, 300), member(4, vnodes.StateJoining, 150),
+	})
+	return coordinator.NewView(2, ring, catalog)
+}
+
+// A member that is given up needn't answer; majorities of the others must have, of those that lose a range as of those that gain one.
+func TestOwnersAppliedWithoutTheOneGivenUp(t *testing.T) {
+	four := vnodes.HostID{15: 4}
+	for name, c := range map[string]struct {
+		factor  string
+		applied []int
+		given   vnodes.HostID
+		ok      bool
+	}{
+		"all":                            {"3", []int{1, 2, 3, 4}, nobody, true},
+		"joiner silent, and counted":     {"1", []int{1, 2, 3}, nobody, false},
+		"joiner silent, given up":        {"1", []int{1, 2, 3}, four, true},
+		"two copies, given up":           {"2", []int{1, 2, 3}, four, true},
+		"three copies, given up":         {"3", []int{1, 2, 3}, four, true},
+		"an old owner alone lacks it":    {"1", []int{1, 3}, four, false},
+		"half of the new ones isn't it":  {"3", []int{1, 2}, four, false},
+		"nobody has applied it":          {"3", nil, four, false},
+		"the given up one's word is air": {"3", []int{1, 4}, four, false},
+	} {
+		applied := map[vnodes.HostID]bool{}
+		for _, i := range c.applied {
+			applied[vnodes.HostID{15: byte(i)}] = true
+		}
+		if err := ownersApplied(viewOf(t, c.factor), applied, c.given, 2); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What drivers are told where the metadata log names no target: each keyspace that differs.
+func TestSchemaNewsOfASnapshot(t *testing.T) {
+	build := func(names ...string) *schema.Catalog {
+		c := schema.Empty()
+		for i, name := range names {
+			ch := &schema.Change{Op: schema.CreateKeyspace, Keyspace: name, Class: "SimpleStrategy", Replication: map[string]string{"replication_factor": "1"}}
+			if name == "-" {
+				ch = &schema.Change{Op: schema.DropKeyspace, Keyspace: names[0]}
+			}
+			next, _, err := c.Apply(ch, uint64(i+1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c = next
+		}
+		return c
+	}
+	two := build("a", "b")
+	named := schema.Target{Kind: "UPDATED", Object: "TABLE", Keyspace: "a", Name: "t"}
+	for name, c := range map[string]struct {
+		before, now *schema.Catalog
+		target      schema.Target
+		want        map[schema.Target]bool
+	}{
+		"named":        {build(), two, named, map[schema.Target]bool{named: true}},
+		"nothing":      {two, build("a", "b"), schema.Target{}, nil},
+		"made":         {build("a"), two, schema.Target{}, map[schema.Target]bool{{Kind: "CREATED", Object: "KEYSPACE", Keyspace: "b"}: true}},
+		"dropped":      {two, build("a", "b", "-"), schema.Target{}, map[schema.Target]bool{{Kind: "DROPPED", Object: "KEYSPACE", Keyspace: "a"}: true}},
+		"made anew":    {two, build("a", "b", "-", "a"), schema.Target{}, map[schema.Target]bool{{Kind: "UPDATED", Object: "KEYSPACE", Keyspace: "a"}: true}},
+		"all the same": {two, two, schema.Target{}, nil},
+	} {
+		got := schemaNews(c.before, c.now, c.target)
+		for _, g := range got {
+			if !c.want[g] {
+				t.Errorf("%s: %+v", name, g)
+			}
+		}
+		if len(got) != len(c.want) {
+			t.Errorf("%s: %+v, want %v", name, got, c.want)
+		}
+	}
+}
