@@ -43,6 +43,8 @@ type writeOp struct {
 		restarted bool         // finished by another attempt, which writes to everybody again
 		reason    error        // first failure
 		broken    []*nodeWrite // nodes that failed
+		met       bool         // finished with success
+		ahead     []*nodeWrite // nodes that refused the coordinator's clock before that
 		timedOut  bool
 		done      func(error)
 		timer     *time.Timer
@@ -214,12 +216,26 @@ func (op *writeOp) answer(n *nodeWrite, err error) {
 		return
 	}
 	if isClockRefusal(err) {
-		op.c.Clock.Suspect()
-	}
-	if wantsHint(err) && (n.node.ID != op.c.Self || isOverload(err)) { // a disk that is full or broken can't keep hints for itself
+		op.refusedClock(n)
+	} else if wantsHint(err) && (n.node.ID != op.c.Self || isOverload(err)) { // a disk that is full or broken can't keep hints for itself
 		op.hint(n, false)
 	}
 	op.failed(n, err, isTimeout(err))
+}
+
+// refusedClock keeps a hint for a node that refused the coordinator's clock, but only once enough others took the write: if they don't, this node's clock
+// is the wrong one, and a hint would deliver, an hour later, what wins over an hour of others' writes.
+func (op *writeOp) refusedClock(n *nodeWrite) {
+	op.c.Clock.Suspect()
+	op.mu.Lock()
+	met := op.mu.met
+	if !op.mu.finished {
+		op.mu.ahead = append(op.mu.ahead, n)
+	}
+	op.mu.Unlock()
+	if met {
+		op.hint(n, false)
+	}
 }
 
 func (op *writeOp) acked(n *nodeWrite) {
@@ -296,10 +312,15 @@ func (op *writeOp) finish(err error) {
 		op.mu.Unlock()
 		return
 	}
-	op.mu.finished = true
+	op.mu.finished, op.mu.met = true, err == nil
 	op.mu.timer.Stop()
-	done := op.mu.done
+	done, ahead := op.mu.done, op.mu.ahead
 	op.mu.Unlock()
+	if err == nil {
+		for _, n := range ahead {
+			op.hint(n, false)
+		}
+	}
 	op.leave()
 	traceEnd(op.span, "write", err)
 	done(err)

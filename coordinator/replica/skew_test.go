@@ -131,6 +131,32 @@ func TestAWrongClockRefusesToWrite(t *testing.T) {
 	}
 }
 
+// One replica whose clock lags gets hints for what it refuses; a coordinator whose clock is ahead leaves none, or the write that failed would come an hour later.
+func TestHintsForARefusedClock(t *testing.T) {
+	for _, level := range []consistency.Level{consistency.One, consistency.Quorum} {
+		bubble(t, 3, 3, func(t *testing.T, c *testCluster) {
+			wallOf(t, c.nodes[2], -time.Hour)
+			if err := c.nodes[0].write(level, mutation("k", 1, "a", 10)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			if got := c.nodes[0].hinted(2); got != 1 {
+				t.Errorf("at %v: %d hints for the replica whose clock lags, want 1", level, got)
+			}
+		})
+	}
+	bubble(t, 3, 3, func(t *testing.T, c *testCluster) {
+		wallOf(t, c.nodes[0], time.Hour)
+		if err := c.nodes[0].write(consistency.Quorum, mutation("k", 1, "poison", 10)); err == nil {
+			t.Fatal("the others accepted a clock an hour ahead")
+		}
+		time.Sleep(time.Minute)
+		if got := c.nodes[0].hinted(1) + c.nodes[0].hinted(2); got != 0 {
+			t.Errorf("%d hints of a failed write by a wrong clock", got)
+		}
+	})
+}
+
 // A refusal of the coordinator's clock asks for a judgement at once.
 func TestARefusedClockIsSuspected(t *testing.T) {
 	bubble(t, 3, 3, func(t *testing.T, c *testCluster) {
