@@ -73,12 +73,11 @@ func newCluster(t *testing.T, n int, flags map[string]string) *proc.Cluster {
 	return c
 }
 
+// startCluster starts n founders and waits until each sees all.
 func startCluster(t *testing.T, n int) *proc.Cluster {
 	t.Helper()
 	c := newCluster(t, n, nil)
-	if err := c.Start(deadline(t, time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	start(t, c, c.Nodes...)
 	return c
 }
 

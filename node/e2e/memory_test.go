@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"nodedb/coordinator/consistency"
+	"nodedb/node"
 )
 
 // TestMemoryTableIsRefilled: a node that was killed gets a memory table's rows back from the other replicas; killed on all nodes the table is
@@ -47,6 +48,17 @@ func TestMemoryTableIsRefilled(t *testing.T) {
 			}
 			return ""
 		})
+	}
+	err := one.Await(deadline(t, wait), func(s node.Status) bool { // hints are on disk: those that are left would bring rows back
+		for i := range s.Nodes {
+			if s.Nodes[i].PendingHints > 0 {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	kill(t, one, three) // what node 2 answers now is its own
 	for _, table := range []string{"m.t", "m.disk"} {
