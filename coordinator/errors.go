@@ -19,8 +19,12 @@ type Unavailable struct {
 }
 
 func (e *Unavailable) Error() string {
-	return fmt.Sprintf("Cannot achieve consistency level %s: %d replicas are required, %d are alive. See which nodes are down (nodedb status) and start them, "+
-		"or ask at a lower level", e.Level, e.Required, e.Alive)
+	text := fmt.Sprintf("Cannot achieve consistency level %s: %d replicas are required, %d are alive", e.Level, e.Required, e.Alive)
+	if e.Required > 1 {
+		return text + ". Start the nodes that are down (nodedb status names them), or ask at a lower level; a keyspace with more replicas than there are nodes " +
+			"needs fewer of them"
+	}
+	return text + ". Start the nodes that are down (nodedb status names them)"
 }
 
 // Timeout: the level was not met in time.

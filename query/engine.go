@@ -248,7 +248,7 @@ func (e *Engine) Batch(ctx context.Context, s *Session, kind BatchKind, sts []Ba
 			items[i].Plan, err = e.plan(sts[i].Query, keyspaceOf(s, p.Keyspace))
 		}
 		if err != nil {
-			return nil, err
+			return nil, exec.InStatement(i, len(sts), err)
 		}
 	}
 	return e.exec.Batch(ctx, k, items, p)

@@ -288,6 +288,15 @@ func TestBatch(t *testing.T) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
+	second := []BatchStatement{list[0], {Query: "UPDATE t SET nosuch = 1 WHERE k = 1 AND c = 1"}}
+	if _, err := e.Batch(ctx, s, BatchLogged, second, testParams()); err == nil || !strings.HasPrefix(err.Error(), "line 1:13 Undefined column name nosuch") ||
+		!strings.HasSuffix(err.Error(), ", in statement 2 of the batch") {
+		t.Errorf("%v: want its place and the statement", err)
+	}
+	second[1] = BatchStatement{ID: &p.ID, Values: [][]byte{int32Bytes(1), nil, nil}}
+	if _, err := e.Batch(ctx, s, BatchLogged, second, testParams()); code(t, err) != wire.CodeInvalid || !strings.HasSuffix(err.Error(), "for marker 2 (column c), in statement 2 of the batch") {
+		t.Errorf("%v: want the marker and the statement", err)
+	}
 	big := BatchStatement{ID: &p.ID, Values: [][]byte{int32Bytes(5), int32Bytes(1), []byte(strings.Repeat("x", 70<<10))}}
 	if res, err = e.Batch(ctx, s, BatchUnlogged, []BatchStatement{big}, testParams()); err != nil || len(res.Warnings) != 1 {
 		t.Errorf("%+v, %v: a big batch wants a warning", res, err)

@@ -46,14 +46,14 @@ func (r *request) batch(kind cql.BatchKind, items []BatchItem) (*Result, error) 
 		w, ok := items[i].Plan.Body.(*plan.Write)
 		if !ok {
 			return nil, wire.Errorf(wire.CodeInvalid, "Invalid statement in batch: only UPDATE, INSERT and DELETE statements are allowed (statement %d is a %s)",
-				i, items[i].Plan.Kind)
+				i+1, items[i].Plan.Kind)
 		}
 		if err := r.bind(items[i].Plan, items[i].Values, items[i].Unset, nil); err != nil {
-			return nil, err
+			return nil, InStatement(i, len(items), err)
 		}
 		var err error
 		if writes, err = r.mutations(writes, w, r.timestamp()); err != nil {
-			return nil, err
+			return nil, InStatement(i, len(items), err)
 		}
 	}
 	return r.apply(kind, writes)

@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 
 	"nodedb/coordinator"
@@ -43,6 +44,17 @@ func wireError(err error) error {
 		return wire.Errorf(wire.CodeServer, "The request ended before its answer: %v", err)
 	}
 	return schemaError(err)
+}
+
+// InStatement says which statement of a batch an error is about; i counts from 0. Codes and their fields stay.
+func InStatement(i, statements int, err error) error {
+	var we *wire.Error
+	if statements < 2 || !errors.As(err, &we) {
+		return err
+	}
+	e := *we
+	e.Message += fmt.Sprintf(", in statement %d of the batch", i+1)
+	return &e
 }
 
 func timeoutError(t *coordinator.Timeout, err error) error {
