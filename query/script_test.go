@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,6 +37,36 @@ func TestScripts(t *testing.T) {
 			s := &script{e: e, n: n, session: &Session{}}
 			datadriven.RunTest(t, f, func(t *testing.T, d *datadriven.TestData) string { return s.run(t, d) })
 		})
+	}
+}
+
+// TestErrorsHaveTheirPlaces: whatever a script is refused for names its place in the text, but what lies outside of it.
+func TestErrorsHaveTheirPlaces(t *testing.T) {
+	placed := regexp.MustCompile(`^error 0x[0-9A-F]{4}: line [1-9][0-9]*:[0-9]+ \S`)
+	outside := []string{"there were ", "Cannot page queries with both ORDER BY"}
+	files, err := filepath.Glob("../testdata/query/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			_, message, ok := strings.Cut(line, "error 0x")
+			if !ok || !strings.HasPrefix(line, "error 0x") {
+				continue
+			}
+			seen++
+			if !placed.MatchString(line) && !slices.ContainsFunc(outside, func(o string) bool { return strings.HasPrefix(message[6:], o) }) {
+				t.Errorf("%s: no place in the text: %s", f, line)
+			}
+		}
+	}
+	if seen < 200 {
+		t.Errorf("only %d errors in the scripts", seen)
 	}
 }
 
