@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,30 +96,78 @@ func (c *cluster) Read(ctx context.Context, r *coordinator.ReadRequest, done fun
 	c.coordinator.Read(ctx, r, done)
 }
 
-// ChangeSchema has a change decided; it returns when it is applied here and the live nodes have applied it, or agreementTimeout later.
-func (c *cluster) ChangeSchema(ctx context.Context, ch *schema.Change) (schema.Target, error) {
+// ChangeSchema has a change decided; it returns when it is applied here and the live nodes have applied it, or agreementTimeout later. The warning names
+// the nodes that have not.
+func (c *cluster) ChangeSchema(ctx context.Context, ch *schema.Change) (target schema.Target, warning string, err error) {
 	st, target, err := c.log.Propose(ctx, &metalog.Entry{Kind: metalog.EntrySchema, Change: ch.Append(nil)})
 	if err != nil {
-		return schema.Target{}, err
+		return schema.Target{}, "", err
 	}
 	wait, cancel := context.WithTimeout(ctx, agreementTimeout)
 	defer cancel()
-	c.agree(wait, st)
-	return target, nil
+	slow, down := c.agree(wait, st)
+	return target, disagreement(ch.Op, slow, down), nil
 }
 
-// agree waits until the live members have applied a state's epoch.
-func (c *cluster) agree(ctx context.Context, st *metalog.State) {
+// agree waits until the live members have applied a state's epoch. It gives the addresses of those that have not, and of those that are not asked
+// because they are believed down.
+func (c *cluster) agree(ctx context.Context, st *metalog.State) (slow, down []string) {
 	var all sync.WaitGroup
+	failed := make([]bool, len(st.Members))
 	for i := range st.Members {
 		n := &st.Members[i].Node
-		if n.ID == c.self || !c.Alive(n.ID) {
-			continue
+		switch {
+		case n.ID == c.self:
+		case !c.Alive(n.ID):
+			down = append(down, n.Address)
+		default:
+			all.Add(1)
+			c.askApplied(ctx, n, st.Epoch, func(err error) {
+				failed[i] = err != nil
+				all.Done()
+			})
 		}
-		all.Add(1)
-		c.askApplied(ctx, n, st.Epoch, func(error) { all.Done() })
 	}
 	all.Wait()
+	for i := range st.Members {
+		if failed[i] {
+			slow = append(slow, st.Members[i].Address)
+		}
+	}
+	return slow, down
+}
+
+// disagreement is the warning to a client whose change is decided but not applied everywhere. Nodes that are down apply it before they answer again;
+// they matter where data goes with the old schema, for it may be only from here that they are down.
+func disagreement(op schema.Op, slow, down []string) string {
+	destroys := op == schema.TruncateTable || op == schema.DropTable || op == schema.DropKeyspace
+	late := slices.Clone(slow)
+	if destroys {
+		for _, address := range down {
+			late = append(late, address+" (down)")
+		}
+	}
+	if len(late) == 0 {
+		return ""
+	}
+	who := "nodes have"
+	if len(late) == 1 {
+		who = "node has"
+	}
+	text := fmt.Sprintf("The change is decided, but %d %s not applied it yet: %s.", len(late), who, namesOf(late))
+	if destroys {
+		text += " What is written through them until they do may be acknowledged and go with the old data."
+	}
+	return text
+}
+
+// namesOf lists the first ten.
+func namesOf(list []string) string {
+	const most = 10
+	if len(list) <= most {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
 }
 
 // Traces are what traced requests did.

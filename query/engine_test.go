@@ -364,3 +364,19 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// What the cluster warns of at a schema change reaches the client.
+func TestSchemaChangeCarriesTheWarning(t *testing.T) {
+	n := newOneNode(t)
+	e := NewEngine(n, Options{})
+	s, ctx := &Session{}, context.Background()
+	n.warning = "1 node has not applied it yet: 10.0.0.9"
+	for _, q := range []string{
+		"CREATE KEYSPACE w WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}", "CREATE TABLE w.t (k int PRIMARY KEY)", "TRUNCATE w.t",
+	} {
+		res, err := e.Query(ctx, s, q, testParams())
+		if err != nil || len(res.Warnings) != 1 || res.Warnings[0] != n.warning {
+			t.Errorf("%s: %+v, %v", q, res, err)
+		}
+	}
+}

@@ -29,6 +29,7 @@ type oneNode struct {
 	stamp   atomic.Int64
 	seconds atomic.Int64
 	reads   atomic.Int64
+	warning string // of schema changes
 
 	mu struct {
 		sync.Mutex
@@ -100,15 +101,15 @@ func (n *oneNode) Read(ctx context.Context, r *coordinator.ReadRequest, done fun
 	done(n.store.Read(ctx, &spec, nil))
 }
 
-func (n *oneNode) ChangeSchema(_ context.Context, ch *schema.Change) (schema.Target, error) {
+func (n *oneNode) ChangeSchema(_ context.Context, ch *schema.Change) (schema.Target, string, error) {
 	decoded, err := schema.DecodeChange(ch.Append(nil))
 	if err != nil {
-		return schema.Target{}, err
+		return schema.Target{}, "", err
 	}
 	old := n.catalog.Load()
 	next, target, err := old.Apply(decoded, old.Epoch+1)
 	if err != nil {
-		return target, err
+		return target, "", err
 	}
 	tables := map[row.StorageID]storage.TableKind{}
 	for _, k := range next.Keyspaces {
@@ -120,10 +121,10 @@ func (n *oneNode) ChangeSchema(_ context.Context, ch *schema.Change) (schema.Tar
 		}
 	}
 	if err := n.store.SetTables(tables, next.Highest); err != nil {
-		return target, err
+		return target, "", err
 	}
 	n.catalog.Store(next)
-	return target, nil
+	return target, n.warning, nil
 }
 
 func (n *oneNode) Timestamp() int64 { return n.stamp.Add(1) }

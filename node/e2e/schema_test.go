@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"nodedb/coordinator/consistency"
@@ -141,4 +142,43 @@ func TestSchemaChangesWhileANodeIsDown(t *testing.T) {
 	wantRows(t, ask(t, three, consistency.One, "SELECT k, v, w FROM s.altered WHERE k = 1"), []string{"1|old|5"})
 	wantRows(t, ask(t, three, consistency.One, "SELECT k, v FROM s.again"), want)
 	wantRows(t, ask(t, three, consistency.One, "SELECT k, v FROM s.emptied"), want)
+}
+
+// TestSlowNodeIsNamed: a schema change that a node doesn't apply in time is answered with a warning that names it; so is a TRUNCATE while a node is
+// down.
+func TestSlowNodeIsNamed(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3)
+	client := dial(t, c.Nodes[0])
+	exec1(t, client, "CREATE KEYSPACE s"+simpleRF3, "CREATE TABLE s.t (k int PRIMARY KEY)")
+	warnings := func(cql string) string {
+		t.Helper()
+		res, err := client.Query(deadline(t, wait), cql, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", cql, err)
+		}
+		return strings.Join(res.Warnings, "\n")
+	}
+	if w := warnings("TRUNCATE s.t"); w != "" {
+		t.Errorf("with all nodes up: %s", w)
+	}
+	three := c.Nodes[2]
+	if err := syscall.Kill(three.Pid(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	w := warnings("TRUNCATE s.t")
+	if err := syscall.Kill(three.Pid(), syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(w, "1 node has not applied it yet: "+three.Address) || !strings.Contains(w, "go with the old data") {
+		t.Errorf("while node 3 stands still: %q", w)
+	}
+	kill(t, three)
+	allUp(t, deadline(t, wait), c.Nodes[0], 2)
+	if w := warnings("TRUNCATE s.t"); !strings.Contains(w, three.Address+" (down)") {
+		t.Errorf("while node 3 is down: %q", w)
+	}
+	if w := warnings("ALTER TABLE s.t ADD v text"); w != "" {
+		t.Errorf("nothing is lost by a new column while node 3 is down: %q", w)
+	}
 }

@@ -17,8 +17,9 @@ type Cluster interface {
 	Write(ctx context.Context, r *coordinator.WriteRequest, done func(error))
 	Read(ctx context.Context, r *coordinator.ReadRequest, done func(page []byte, err error))
 	// ChangeSchema has a change decided; it returns when it is applied here and live nodes have had a moment to apply
-	// it. A zero Target: nothing to do.
-	ChangeSchema(ctx context.Context, ch *schema.Change) (schema.Target, error)
+	// it. A zero Target: nothing to do. The warning is for the client, "" without: it names the nodes that have not
+	// applied the change yet.
+	ChangeSchema(ctx context.Context, ch *schema.Change) (target schema.Target, warning string, err error)
 	// Timestamp stamps a write (µs, hybrid logical clock); Seconds is now for TTLs.
 	Timestamp() int64
 	Seconds() int64

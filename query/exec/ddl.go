@@ -36,14 +36,18 @@ func (r *request) change(c *plan.Change) (*Result, error) {
 		}
 	}
 	// Not checked against the catalog here: it may be behind, and the metadata log judges on the newest.
-	target, err := r.x.cluster.ChangeSchema(r.ctx, &ch)
+	target, warning, err := r.x.cluster.ChangeSchema(r.ctx, &ch)
 	if err != nil {
 		return nil, placed(c, err)
 	}
-	if target == (schema.Target{}) || c.Truncate {
-		return &Result{Kind: ResultVoid}, nil
+	res := &Result{Kind: ResultVoid}
+	if target != (schema.Target{}) && !c.Truncate {
+		res.Kind, res.Change = ResultSchemaChange, Change(target)
 	}
-	return &Result{Kind: ResultSchemaChange, Change: Change(target)}, nil
+	if warning != "" {
+		res.Warnings = []string{warning}
+	}
+	return res, nil
 }
 
 // placed points a judgement on a change at what it is about in the text.

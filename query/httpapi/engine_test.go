@@ -49,11 +49,11 @@ func (n *oneReplica) Read(ctx context.Context, r *coordinator.ReadRequest, done 
 	done(n.store.Read(ctx, &r.Spec, nil))
 }
 
-func (n *oneReplica) ChangeSchema(_ context.Context, ch *schema.Change) (schema.Target, error) {
+func (n *oneReplica) ChangeSchema(_ context.Context, ch *schema.Change) (schema.Target, string, error) {
 	old := n.catalog.Load()
 	next, target, err := old.Apply(ch, old.Epoch+1)
 	if err != nil {
-		return target, err
+		return target, "", err
 	}
 	tables := map[row.StorageID]storage.TableKind{}
 	for _, k := range next.Keyspaces {
@@ -62,7 +62,7 @@ func (n *oneReplica) ChangeSchema(_ context.Context, ch *schema.Change) (schema.
 		}
 	}
 	n.catalog.Store(next)
-	return target, n.store.SetTables(tables, next.Highest)
+	return target, "", n.store.SetTables(tables, next.Highest)
 }
 
 // realServer is the door over the real engine.
@@ -104,11 +104,12 @@ func TestRealEngineKeepsValuesExactly(t *testing.T) {
 	run(t, s, `{"cql":"CREATE KEYSPACE ks WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"}`)
 	values := []struct{ typ, value string }{
 		{"ascii", `"a"`}, {"bigint", "9007199254740993"}, {"blob", `"0x00ff"`}, {"boolean", "true"},
-		{"decimal", "123456789012345678901234567890.123456789"}, {"double", `"NaN"`}, {"double", "0.1"}, {"float", `"-Infinity"`}, {"int", "-2147483648"},
+		{"decimal", `"123456789012345678901234567890.123456789"`}, {"double", `"NaN"`}, {"double", "0.1"}, {"float", `"-Infinity"`}, {"int", "-2147483648"},
 		{"uuid", `"6f1a0e0e-3b5c-4f6d-8a2b-0123456789ab"`}, {"text", `"grüße \"x\""`}, {"varint", "123456789012345678901234567890123456789"},
 		{"timeuuid", `"50554d6e-29bb-11e5-b345-feff819cdc9f"`}, {"inet", `"2001:db8::1"`}, {"date", `"2013-12-31"`}, {"time", `"13:30:54.234000000"`},
 		{"timestamp", `"2013-01-01 10:00:00.123Z"`}, {"smallint", "-32768"}, {"tinyint", "127"}, {"duration", `"1mo2d3h"`},
 		{"frozen<list<bigint>>", "[1, 9007199254740993]"}, {"frozen<map<text, int>>", `{"a": 1}`}, {"frozen<set<int>>", "[1, 2]"}, {"tuple<int, text>", `[1, null]`},
+		{"frozen<list<decimal>>", `["1.10"]`},
 	}
 	columns, names, marks, params := "k int PRIMARY KEY", "k", "?", "1"
 	for i, v := range values {

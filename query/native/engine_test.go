@@ -88,11 +88,11 @@ func (n *oneReplica) Read(ctx context.Context, r *coordinator.ReadRequest, done 
 	done(n.store.Read(ctx, &r.Spec, nil))
 }
 
-func (n *oneReplica) ChangeSchema(_ context.Context, ch *schema.Change) (schema.Target, error) {
+func (n *oneReplica) ChangeSchema(_ context.Context, ch *schema.Change) (schema.Target, string, error) {
 	old := n.catalog.Load()
 	next, target, err := old.Apply(ch, old.Epoch+1)
 	if err != nil {
-		return target, err
+		return target, "", err
 	}
 	tables := map[row.StorageID]storage.TableKind{}
 	for _, k := range next.Keyspaces {
@@ -101,13 +101,13 @@ func (n *oneReplica) ChangeSchema(_ context.Context, ch *schema.Change) (schema.
 		}
 	}
 	if err := n.store.SetTables(tables, next.Highest); err != nil {
-		return target, err
+		return target, "", err
 	}
 	n.catalog.Store(next)
 	if s := n.server.Load(); s != nil && target != (schema.Target{}) {
 		s.NotifySchema(query.Change(target))
 	}
-	return target, nil
+	return target, "", nil
 }
 
 // startReal serves the real engine over one replica.
