@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -124,7 +125,10 @@ func TestVoidAndUse(t *testing.T) {
 func TestEveryTypeBothWays(t *testing.T) {
 	for _, c := range []struct{ typ, in, out string }{
 		{"ascii", `"a"`, ""}, {"bigint", "9223372036854775807", ""}, {"bigint", "9007199254740993", ""}, {"blob", `"0x00ff"`, ""}, {"boolean", "true", ""},
-		{"counter", "-9007199254740993", ""}, {"decimal", "123456789012345678901234567890.123456789", ""}, {"double", "0.1", ""}, {"double", `"NaN"`, ""},
+		{"counter", "-9007199254740993", ""}, {"decimal", `"123456789012345678901234567890.123456789"`, ""},
+		{"decimal", "123456789012345678901234567890.10", `"123456789012345678901234567890.10"`}, {"decimal", "-1e-30", `"-1E-30"`}, {"decimal", "null", ""},
+		{"list<decimal>", `[1.10, "2.20"]`, `["1.10", "2.20"]`}, {"map<decimal, frozen<set<decimal>>>", `{"1.10": [2.50]}`, `{"1.10": ["2.50"]}`},
+		{"tuple<decimal, varint>", `[0.1, "9007199254740993"]`, `["0.1", 9007199254740993]`}, {"varint", `"9007199254740993"`, "9007199254740993"}, {"double", "0.1", ""}, {"double", `"NaN"`, ""},
 		{"double", `"Infinity"`, ""}, {"double", `"-Infinity"`, ""}, {"float", "1.5", ""}, {"int", "-2147483648", ""},
 		{"timestamp", `"2013-01-01T10:00:00.123Z"`, `"2013-01-01 10:00:00.123Z"`}, {"uuid", `"6f1a0e0e-3b5c-4f6d-8a2b-0123456789ab"`, ""},
 		{"text", `"grüße \u2028 \"x\""`, ""}, {"varint", "123456789012345678901234567890123456789", ""},
@@ -161,16 +165,16 @@ func TestEveryTypeBothWays(t *testing.T) {
 // equalJSON compares with exact numbers.
 func equalJSON(t *testing.T, a json.RawMessage, b string) bool {
 	t.Helper()
-	norm := func(raw string) string {
+	norm := func(raw string) any {
 		d := json.NewDecoder(strings.NewReader(raw))
 		d.UseNumber()
 		var v any
 		if err := d.Decode(&v); err != nil {
 			t.Fatalf("%s: %v", raw, err)
 		}
-		return fmt.Sprintf("%#v", v)
+		return v
 	}
-	return norm(string(a)) == norm(b)
+	return reflect.DeepEqual(norm(string(a)), norm(b))
 }
 
 func TestWrongValues(t *testing.T) {
@@ -224,7 +228,16 @@ func TestBadRequests(t *testing.T) {
 		{"unknown member", "{\"cql\":\"S\",\n \"parms\":[]}", 2, 2, `no member "parms"`},
 		{"wrong type", "{\"cql\":\n7}", 2, 1, `"cql" can't be a number; want a string`},
 		{"page_size is text", `{"cql":"S","page_size":"5"}`, 1, 26, `"page_size" can't be a string; want a whole number`},
-		{"array", `["S"]`, 1, 1, "want a JSON object, got a array"},
+		{"wrong kind", `{"cql":["S"]}`, 1, 8, `"cql" can't be an array; want a string`},
+		{"truth", `{"cql":true}`, 1, 11, `"cql" can't be true or false; want a string`},
+		{"array", `["S"]`, 1, 1, "want a JSON object, got an array"},
+		{"number", `7`, 1, 1, "want a JSON object, got a number"},
+		{"repeated", "{\"cql\":\"S\",\n \"cql\":\"S\"}", 2, 2, `the member "cql" is given twice`},
+		{"repeated in another case", `{"cql":"S", "CQL":"S"}`, 1, 13, `the member "cql" is given twice`},
+		{"repeated with escapes", `{"cql":"S", "c\u0071l":"S"}`, 1, 13, `the member "cql" is given twice`},
+		{"repeated params", `{"cql":"S","params":[],"params":[]}`, 1, 24, `the member "params" is given twice`},
+		{"repeated name", `{"cql":"S","params":{"a":1,"b":2, "a":1}}`, 1, 35, `the member "a" is given twice`},
+		{"repeated key of a map", `{"cql":"S","params":[1, {"x":{"1":2,"1":2}}]}`, 1, 37, `the member "1" is given twice`},
 		{"two values", `{"cql":"S"} {"cql":"T"}`, 1, 13, "something follows"},
 		{"bad UTF-8", "{\"cql\":\"\xff\"}", 1, 9, "not UTF-8"},
 	} {

@@ -19,7 +19,9 @@ type route struct {
 
 var allRoutes = []route{
 	{http.MethodPost, "/v1/query", "query", "Run a CQL statement",
-		"Answers one page as an object; with Accept: application/x-ndjson all pages as a stream, a row object a line. " +
+		"Values are JSON as cqlsh writes them. The text of numbers is exact: read bigint, counter and varint beyond 2^53 with a parser that keeps it. " +
+			"Decimals are strings, as are keys of maps, NaN and the infinities; null is null. Parameters take a decimal or varint as a number or as a string. " +
+			"Answers one page as an object; with Accept: application/x-ndjson all pages as a stream, a row object a line. " +
 			`A stream that fails ends with a line {"error": problem}.`,
 		QueryRequest{}, QueryAnswer{}, true, []int{400, 403, 406, 408, 409, 413, 415, 500, 503, 504}},
 	{http.MethodPost, "/v1/batch", "batch", "Run a batch of statements", "Applies INSERT, UPDATE and DELETE statements together.",

@@ -22,7 +22,7 @@ import (
 // QueryRequest is the body of POST /v1/query.
 type QueryRequest struct {
 	CQL         string          `json:"cql" doc:"one CQL statement" example:"SELECT * FROM nyc.airports WHERE faa = ?"`
-	Params      json.RawMessage `json:"params,omitempty" doc:"values of the bind markers: an array in their order, or an object by their names"`
+	Params      json.RawMessage `json:"params,omitempty" doc:"values of the bind markers: an array in their order, or an object by their names; numbers of any size and strings of them are read exactly"`
 	Consistency string          `json:"consistency,omitempty" doc:"consistency level; LOCAL_QUORUM by default" example:"QUORUM"`
 	Serial      string          `json:"serial_consistency,omitempty" doc:"SERIAL (the default) or LOCAL_SERIAL, for conditions"`
 	Keyspace    string          `json:"keyspace,omitempty" doc:"keyspace of tables that name none"`
@@ -43,7 +43,7 @@ type BatchRequest struct {
 // BatchStatement is one statement of a batch.
 type BatchStatement struct {
 	CQL    string          `json:"cql" doc:"one CQL statement"`
-	Params json.RawMessage `json:"params,omitempty" doc:"values of the bind markers: an array in their order, or an object by their names"`
+	Params json.RawMessage `json:"params,omitempty" doc:"values of the bind markers: an array in their order, or an object by their names; numbers of any size and strings of them are read exactly"`
 }
 
 // read reads a request's body into v, strictly.
@@ -114,7 +114,7 @@ func accepts(r *http.Request) (stream, ok bool) {
 	return false, ok
 }
 
-// decode reads JSON strictly: unknown members, a second value and bytes that are not UTF-8 are errors with their place.
+// decode reads JSON strictly: unknown and repeated members, a second value and bytes that are not UTF-8 are errors with their place.
 func decode(body []byte, v any) *Problem {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return badJSON(body, 0, `the body is empty; want a JSON object such as {"cql": "SELECT …"}`)
@@ -132,7 +132,7 @@ func decode(body []byte, v any) *Problem {
 	if rest := bytes.TrimLeft(body[end:], " \t\r\n"); len(rest) > 0 {
 		return badJSON(body, len(body)-len(rest), "something follows the JSON object")
 	}
-	return nil
+	return repeated(body)
 }
 
 func invalidUTF8(b []byte) int {
@@ -156,9 +156,9 @@ func decodeProblem(body []byte, err error) *Problem {
 	case errors.As(err, &syntax):
 		return badJSON(body, int(syntax.Offset)-1, "not JSON: "+text)
 	case errors.As(err, &kind) && kind.Field == "":
-		return badJSON(body, int(kind.Offset)-1, fmt.Sprintf("want a JSON object, got a %s", kind.Value))
+		return badJSON(body, int(kind.Offset)-1, fmt.Sprintf("want a JSON object, got %s", withArticle(kind.Value)))
 	case errors.As(err, &kind):
-		return badJSON(body, int(kind.Offset)-1, fmt.Sprintf("%q can't be a %s; want %s", kind.Field, kind.Value, jsonName(kind)))
+		return badJSON(body, int(kind.Offset)-1, fmt.Sprintf("%q can't be %s; want %s", kind.Field, withArticle(kind.Value), jsonName(kind)))
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return badJSON(body, len(body), "not JSON: it ends too early")
 	}
@@ -166,6 +166,17 @@ func decodeProblem(body []byte, err error) *Problem {
 		return badJSON(body, bytes.Index(body, []byte(name)), fmt.Sprintf("there is no member %s; see /openapi.json", name))
 	}
 	return badJSON(body, 0, text)
+}
+
+// withArticle names what a JSON value is: encoding/json has array, object, string, number (with its text or not) and bool.
+func withArticle(kind string) string {
+	switch {
+	case kind == "array", kind == "object":
+		return "an " + kind
+	case kind == "bool":
+		return "true or false"
+	}
+	return "a " + kind
 }
 
 // jsonName is what a member should have been.

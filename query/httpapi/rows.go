@@ -19,7 +19,7 @@ type Column struct {
 // QueryAnswer is what /v1/query and /v1/batch answer. It is written by hand (appendAnswer); this is its form.
 type QueryAnswer struct {
 	Columns   []Column         `json:"columns" nullable:"false" doc:"in the statement's order; empty where there are no rows"`
-	Rows      []map[string]any `json:"rows" nullable:"false" doc:"numbers are exact, of any size; NaN, Infinity and -Infinity are strings"`
+	Rows      []map[string]any `json:"rows" nullable:"false" doc:"the text of numbers is exact, also of varints and bigints beyond 2^53, which readers of doubles round; decimals, NaN, Infinity and -Infinity are strings, as are map keys"`
 	PageState *string          `json:"page_state" doc:"send it to get what follows; null: nothing does"`
 	Warnings  []string         `json:"warnings" nullable:"false"`
 }
@@ -68,7 +68,7 @@ func (w *rowWriter) append(dst, rows []byte) (out, rest []byte, err error) {
 			}
 			value, rows = rows[:n:n], rows[n:]
 		}
-		dst = w.types[i].AppendJSON(append(dst, name...), value)
+		dst = w.types[i].AppendClientJSON(append(dst, name...), value)
 	}
 	return append(dst, '}'), rows, nil
 }

@@ -152,7 +152,7 @@ func (f *jsonFormat) row(values [][]byte) {
 			b = append(b, ", "...)
 		}
 		b = append(b, f.names[i]...)
-		b = f.columns[i].Type.AppendJSON(b, v)
+		b = f.columns[i].Type.AppendClientJSON(b, v)
 	}
 	b = append(b, '}')
 	if f.lines {

@@ -9,9 +9,25 @@ import (
 	"unicode/utf8"
 )
 
-// AppendJSON appends a value as JSON, as cqlsh and SELECT JSON write it: decimals and varints exact numbers, NaN and infinities as strings, map keys as
+// jsonStyle is how decimals are written.
+type jsonStyle uint8
+
+const (
+	cassandraJSON jsonStyle = iota // numbers
+	clientJSON                     // strings
+)
+
+// AppendJSON appends a value as JSON, as SELECT JSON writes it: decimals and varints exact numbers, NaN and infinities as strings, map keys as
 // strings, blobs "0x…", null real. The empty value of a type that is not text is "".
-func (t *Type) AppendJSON(dst, value []byte) []byte {
+func (t *Type) AppendJSON(dst, value []byte) []byte { return t.appendJSON(dst, value, cassandraJSON) }
+
+// AppendClientJSON is AppendJSON but for decimals, which are strings, nested ones too: most readers of JSON make doubles of numbers, and a decimal is
+// chosen to be exact. Varints are numbers, whose text is exact.
+func (t *Type) AppendClientJSON(dst, value []byte) []byte {
+	return t.appendJSON(dst, value, clientJSON)
+}
+
+func (t *Type) appendJSON(dst, value []byte, style jsonStyle) []byte {
 	s := t.Kind.scalar()
 	switch {
 	case value == nil:
@@ -19,7 +35,7 @@ func (t *Type) AppendJSON(dst, value []byte) []byte {
 	case t.IsText():
 		return AppendJSONString(dst, value)
 	case s == nil && t.Kind != Custom:
-		return t.appendNestedJSON(dst, value)
+		return t.appendNestedJSON(dst, value, style)
 	case len(value) == 0 && t.Kind != Blob && t.Kind != Custom:
 		return append(dst, `""`...)
 	}
@@ -29,7 +45,7 @@ func (t *Type) AppendJSON(dst, value []byte) []byte {
 	case Timestamp:
 		return appendJSONTimestamp(dst, value)
 	case Int, Bigint, Counter, Smallint, Tinyint, Varint, Decimal:
-		if t.Validate(value) == nil {
+		if !(t.Kind == Decimal && style == clientJSON) && t.Validate(value) == nil {
 			return t.appendScalar(dst, value, literal)
 		}
 	case Float, Double:
@@ -60,7 +76,7 @@ func appendJSONTimestamp(dst, b []byte) []byte {
 	return append(dst[:at], dst[at+1:]...)
 }
 
-func (t *Type) appendNestedJSON(dst, b []byte) []byte {
+func (t *Type) appendNestedJSON(dst, b []byte, style jsonStyle) []byte {
 	object := t.Kind == Map || t.Kind == UDT
 	if object {
 		dst = append(dst, '{')
@@ -80,10 +96,10 @@ func (t *Type) appendNestedJSON(dst, b []byte) []byte {
 			dst = append(AppendJSONString(dst, []byte(jsonField(t.Fields[i]))), ": "...)
 		}
 		if t.Kind == Map && i&1 == 0 {
-			dst = it.Type().appendJSONKey(dst, it.Value())
+			dst = it.Type().appendJSONKey(dst, it.Value(), style)
 			continue
 		}
-		dst = it.Type().AppendJSON(dst, it.Value())
+		dst = it.Type().appendJSON(dst, it.Value(), style)
 	}
 	if object {
 		return append(dst, '}')
@@ -92,9 +108,9 @@ func (t *Type) appendNestedJSON(dst, b []byte) []byte {
 }
 
 // appendJSONKey appends a map's key: its JSON if that is a string, else its JSON in a string.
-func (t *Type) appendJSONKey(dst, b []byte) []byte {
+func (t *Type) appendJSONKey(dst, b []byte, style jsonStyle) []byte {
 	at := len(dst)
-	dst = t.AppendJSON(dst, b)
+	dst = t.appendJSON(dst, b, style)
 	if dst[at] == '"' {
 		return dst
 	}

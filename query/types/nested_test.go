@@ -126,6 +126,41 @@ func TestNestedForms(t *testing.T) {
 	}
 }
 
+// In the JSON of clients decimals are strings wherever they stand; SELECT JSON has numbers. Both are read.
+func TestClientJSON(t *testing.T) {
+	money := &Type{Kind: UDT, Keyspace: "ks", Name: "money", Frozen: true, Fields: []string{"amount", "parts"}, Elems: []*Type{DecimalType, NewList(DecimalType, false)}}
+	for _, c := range []struct {
+		typ               *Type
+		cassandra, client string
+	}{
+		{DecimalType, "1.10", `"1.10"`},
+		{DecimalType, "-1.5E-30", `"-1.5E-30"`},
+		{DecimalType, "null", "null"},
+		{VarintType, "123456789012345678901234567890", "123456789012345678901234567890"},
+		{BigintType, "9007199254740993", "9007199254740993"},
+		{DoubleType, "0.1", "0.1"},
+		{NewList(DecimalType, true), "[1.10, 2]", `["1.10", "2"]`},
+		{NewMap(DecimalType, NewSet(DecimalType, false), true), `{"1.10": [0.50]}`, `{"1.10": ["0.50"]}`},
+		{NewTuple(DecimalType, VarintType), "[0.1, 7]", `["0.1", 7]`},
+		{NewVector(DecimalType, 2), "[0.1, 0.2]", `["0.1", "0.2"]`},
+		{money, `{"amount": 9.99, "parts": [9, 0.99]}`, `{"amount": "9.99", "parts": ["9", "0.99"]}`},
+	} {
+		for _, text := range []string{c.cassandra, c.client} {
+			v, err := c.typ.FromJSON([]byte(text))
+			if err != nil {
+				t.Errorf("%s %s: %v", c.typ, text, err)
+				continue
+			}
+			if got := string(c.typ.AppendJSON(nil, v)); got != c.cassandra {
+				t.Errorf("%s %s: AppendJSON gave %s, want %s", c.typ, text, got, c.cassandra)
+			}
+			if got := string(c.typ.AppendClientJSON(nil, v)); got != c.client {
+				t.Errorf("%s %s: AppendClientJSON gave %s, want %s", c.typ, text, got, c.client)
+			}
+		}
+	}
+}
+
 func TestNestedRefuses(t *testing.T) {
 	for _, c := range []struct {
 		typ  *Type
