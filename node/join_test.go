@@ -1,9 +1,16 @@
 package node
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
 	"testing"
 
 	"nodedb/coordinator"
+	"nodedb/gossip/metalog"
+	"nodedb/node/config"
 	"nodedb/query/schema"
 	"nodedb/vnodes"
 )
@@ -96,5 +103,68 @@ func TestSchemaNewsOfASnapshot(t *testing.T) {
 		if len(got) != len(c.want) {
 			t.Errorf("%s: %+v, want %v", name, got, c.want)
 		}
+	}
+}
+
+// startAlone runs a cluster of one, on an address of this test's own, with a keyspace of one copy.
+func startAlone(t *testing.T) *Node {
+	t.Helper()
+	c := config.Default()
+	c.Listen, c.Data = fmt.Sprintf("127.231.%d.1", 1+os.Getpid()%250), t.TempDir()
+	n, err := Start(t.Context(), Options{
+		Config: c, Logger: slog.New(slog.DiscardHandler), Progress: func(string) {}, Fatal: func(err error) { t.Errorf("the node stopped: %v", err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	ch := &schema.Change{Op: schema.CreateKeyspace, Keyspace: "k", Class: "SimpleStrategy", Replication: map[string]string{"replication_factor": "1"}}
+	if _, _, err := n.cluster.ChangeSchema(t.Context(), ch); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A joiner that died is removed from every state on the way; from the last one by a step back, which a Remove whose time was up has made already.
+func TestRemoveOfADeadJoiner(t *testing.T) {
+	n := startAlone(t)
+	for i, c := range []struct {
+		steps   []vnodes.NodeState
+		entries uint64 // that Remove takes
+	}{
+		{[]vnodes.NodeState{vnodes.StateWaiting}, 1},
+		{[]vnodes.NodeState{vnodes.StateWaiting, vnodes.StateJoining}, 1},
+		{[]vnodes.NodeState{vnodes.StateWaiting, vnodes.StateJoining, vnodes.StateJoiningRead}, 2},
+		{[]vnodes.NodeState{vnodes.StateWaiting, vnodes.StateJoining, vnodes.StateJoiningRead, vnodes.StateJoining}, 1},
+	} {
+		dead := member(10+i, vnodes.StateWaiting)
+		dead.Address, dead.Weight = n.Config.Listen+"0", 4 // nobody is there
+		propose := func(e *metalog.Entry) {
+			t.Helper()
+			if _, _, err := n.log.Propose(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		propose(&metalog.Entry{Kind: metalog.EntryAddMember, Node: dead})
+		for j, to := range c.steps[1:] {
+			propose(&metalog.Entry{Kind: metalog.EntrySetState, Node: vnodes.Node{ID: dead.ID, State: to}, From: c.steps[j]})
+		}
+		before := n.log.State().Epoch
+		ctx, cancel := context.WithTimeout(t.Context(), removeTimeout)
+		if err := n.Remove(ctx, dead.ID); err != nil {
+			t.Errorf("%v: %v", c.steps, err)
+		}
+		cancel()
+		st := n.log.State()
+		if _, still := st.Member(dead.ID); still || st.Epoch != before+c.entries {
+			t.Errorf("%v: still a member: %v; %d entries, want %d", c.steps, still, st.Epoch-before, c.entries)
+		}
+	}
+	if err := n.Remove(t.Context(), n.cluster.self); !errors.Is(err, metalog.ErrInvalid) {
+		t.Errorf("a normal member: %v", err)
 	}
 }
