@@ -221,7 +221,7 @@ func start(c *cli.Context) error {
 		}
 		return err
 	}
-	logger.Info("node is up", "listen", cfg.Listen, "cql", cfg.NativeTransportPort, "http", cfg.HTTPPort, "after", time.Since(begun).Round(time.Millisecond))
+	logger.Info("node is up", "listen", cfg.Listen, "cql", cfg.NativeTransportPort, "http", cfg.HTTPPort, "commitlog_sync", cfg.CommitlogSync, "after", time.Since(begun).Round(time.Millisecond))
 	select {
 	case err := <-failed:
 		return fmt.Errorf("the node stopped itself: %w", err)
