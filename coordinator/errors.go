@@ -72,7 +72,7 @@ func (e *Overloaded) Error() string { return "Overloaded: " + e.What }
 type ClockSkew struct{ Why error }
 
 func (e *ClockSkew) Error() string {
-	return fmt.Sprintf("Nothing was written, since this node's clock can't be trusted: %v. Set its clock by NTP; until then write through another node", e.Why)
+	return fmt.Sprintf("Nothing was written: %v. Set its clock by NTP; until then write through another node", e.Why)
 }
 
 func (e *ClockSkew) Unwrap() error { return e.Why }

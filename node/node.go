@@ -74,6 +74,7 @@ type Node struct {
 	pending     pendingTables
 	suspected   chan struct{} // has the clock judged (skew.go)
 	judging     sync.Mutex    // one judgement at a time
+	verdict     clock.Verdict // the last one; under judging
 	clockSaid   time.Time     // when the log told of the clock; under judging
 	ready       atomic.Bool
 	stop        context.CancelFunc

@@ -33,6 +33,7 @@ func (n *Node) watchClock(ctx context.Context) {
 	tick := time.NewTicker(skewSoon)
 	defer tick.Stop()
 	var judged time.Time
+	wrong := n.clock.Trusted() != nil
 	for {
 		select {
 		case <-ctx.Done():
@@ -40,12 +41,12 @@ func (n *Node) watchClock(ctx context.Context) {
 		case <-n.suspected:
 		case <-tick.C:
 			n.clock.Check()
-			if time.Since(judged) < skewEvery && n.clock.Doubt() == nil && n.clock.Trusted() == nil {
+			if time.Since(judged) < skewEvery && n.clock.Doubt() == nil && !wrong {
 				continue
 			}
 		}
-		n.judgeClock(ctx)
-		judged = time.Now()
+		v := n.judgeClock(ctx)
+		judged, wrong = time.Now(), v.Doubt != nil || v.Trust != nil
 		select { // suspicions come no faster than this
 		case <-ctx.Done():
 			return
@@ -58,11 +59,11 @@ func (n *Node) watchClock(ctx context.Context) {
 func (n *Node) judgeClock(ctx context.Context) clock.Verdict {
 	n.judging.Lock()
 	defer n.judging.Unlock()
-	trust, doubt := n.clock.Trusted(), n.clock.Doubt()
 	others, answers := n.readClocks(ctx)
 	v := n.clock.Judge(others, answers)
 	wrong := v.Doubt != nil || v.Trust != nil
-	changed := (v.Doubt == nil) != (doubt == nil) || (v.Trust == nil) != (trust == nil) || v.Adopted != 0
+	changed := (v.Doubt == nil) != (n.verdict.Doubt == nil) || (v.Trust == nil) != (n.verdict.Trust == nil) || v.Adopted != 0
+	n.verdict = v
 	if changed || wrong && time.Since(n.clockSaid) >= skewEvery {
 		n.clockSaid = time.Now()
 		n.sayClock(&v, "nodes", others+1, "answered", len(answers))

@@ -7,7 +7,7 @@ import (
 )
 
 // ErrDistrust says that a clock differs too much from the other nodes' to stamp writes.
-var ErrDistrust = errors.New("clock: not to be trusted")
+var ErrDistrust = errors.New("this node's clock can't be trusted")
 
 // Reading is what another node's clocks showed. It stays good while monotonic time runs at one speed here and there.
 type Reading struct {
@@ -62,7 +62,7 @@ func (c *HLC) Judge(others int, answers []Reading) Verdict {
 	}
 	switch {
 	case 2*far > len(answers):
-		c.Distrust(fmt.Errorf("%w: this node's timestamps are %s from those of %s (%d of %d nodes differ by more than %v)",
+		c.Distrust(fmt.Errorf("%w: its timestamps are %s from those of %s (%d of %d nodes differ by more than %v)",
 			ErrDistrust, span(v.Worst.Microseconds()), v.Peer, far, len(answers), c.maxSkew))
 	case len(answers) > 0 || others == 0:
 		c.Distrust(nil)
