@@ -57,6 +57,7 @@ type HLC struct {
 	next     atomic.Int64 // the wall clock is looked at again once mono() reaches this, ns
 	doubt    atomic.Pointer[doubt]
 	distrust atomic.Pointer[error]
+	heard    atomic.Int64 // mono() of the last judgement that had an answer, ns
 
 	comparing sync.Mutex // one comparison at a time
 
@@ -84,7 +85,8 @@ type Options struct {
 	Suspect func()
 }
 
-// New starts a clock above the ceiling. It stores the first ceiling before it returns.
+// New starts a clock above the ceiling. It stores nothing: the first timestamp does, so that a clock that was found to be wrong before it gave one leaves
+// no ceiling behind.
 func New(o Options) (*HLC, error) {
 	if o.Wall == nil {
 		o.Wall = time.Now
@@ -106,10 +108,6 @@ func New(o Options) (*HLC, error) {
 	c.base.Store(c.wall().UnixMicro() - c.mono().Microseconds())
 	c.first = max(o.Ceiling, c.Time()-1)
 	c.last.Store(c.first)
-	c.store()
-	if err := c.Err(); err != nil {
-		return nil, fmt.Errorf("clock: cannot store the first ceiling: %w", err)
-	}
 	return c, nil
 }
 

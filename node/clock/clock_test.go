@@ -162,6 +162,7 @@ func TestNowWaitsForTheCeilingOnlyWhenItMust(t *testing.T) {
 			}
 			return nil
 		}})
+		c.Now() // stores the first ceiling
 		slow.Store(true)
 		time.Sleep(lead/2 + time.Millisecond)
 		start := time.Now()
@@ -180,8 +181,9 @@ func TestNowWaitsForTheCeilingOnlyWhenItMust(t *testing.T) {
 
 func TestPersistFailures(t *testing.T) {
 	boom := errors.New("boom")
-	if _, err := New(Options{Persist: func(int64) error { return boom }}); !errors.Is(err, boom) {
-		t.Fatalf("New gave %v", err)
+	first := mustNew(t, Options{Persist: func(int64) error { return boom }})
+	if first.Now(); !errors.Is(first.Err(), boom) {
+		t.Fatalf("Err gave %v", first.Err())
 	}
 	wall := newWall(noon)
 	var fail atomic.Bool

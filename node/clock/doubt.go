@@ -84,14 +84,13 @@ func (c *HLC) Accept(ahead time.Duration) bool {
 	return true
 }
 
-// startAnew takes back a start above the wall clock if no timestamp was given since, and stores a ceiling that fits. REQUIRES: comparing.
+// startAnew takes back a start above the wall clock if no timestamp was given since. REQUIRES: comparing.
 func (c *HLC) startAnew() {
 	wall := c.base.Load() + c.mono().Microseconds()
 	if first := max(c.ceiling, wall-1); first < c.first && c.last.CompareAndSwap(c.first, first) {
 		c.first = first
 		c.stored.Store(0)
 		c.extend.Store(0)
-		c.raise(first + 1)
 	}
 }
 

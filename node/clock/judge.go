@@ -9,6 +9,9 @@ import (
 // ErrDistrust says that a clock differs too much from the other nodes' to stamp writes.
 var ErrDistrust = errors.New("this node's clock can't be trusted")
 
+// silence is how long a verdict stands that no answer has confirmed.
+const silence = time.Minute
+
 // Reading is what another node's clocks showed. It stays good while monotonic time runs at one speed here and there.
 type Reading struct {
 	peer        string
@@ -36,8 +39,9 @@ type Verdict struct {
 // Judge settles a doubt and decides about trust by the other nodes' clocks. others is how many there are, answers came
 // from those that live.
 //
-//	doubt   the wall clock's jump is followed if a majority of the answers shows the same wall time, or there are no others
-//	trust   what this node stamps must be within MaxSkew of a majority of the answers; without any the old verdict stands
+//	doubt   the wall clock's jump is followed if a majority of the others shows the same wall time, or there are no others
+//	trust   refused while what this node stamps is further than MaxSkew from that of a majority of the others. Without answers the old verdict stands, for
+//	        a minute: who could not be asked for so long goes by its own clock, unless that is in doubt
 //
 // Behind counts as ahead does: a write stamped an hour in the past is acknowledged and never seen.
 func (c *HLC) Judge(others int, answers []Reading) Verdict {
@@ -60,18 +64,21 @@ func (c *HLC) Judge(others int, answers []Reading) Verdict {
 			v.Worst, v.Peer = time.Duration(ahead)*time.Microsecond, r.peer
 		}
 	}
+	if len(answers) > 0 {
+		c.heard.Store(int64(c.mono()))
+	}
 	switch {
-	case 2*far > len(answers):
+	case 2*far > others:
 		c.Distrust(fmt.Errorf("%w: its timestamps are %s from those of %s (%d of %d nodes differ by more than %v)",
-			ErrDistrust, span(v.Worst.Microseconds()), v.Peer, far, len(answers), c.maxSkew))
-	case len(answers) > 0 || others == 0:
+			ErrDistrust, span(v.Worst.Microseconds()), v.Peer, far, others, c.maxSkew))
+	case len(answers) > 0 || others == 0, c.doubt.Load() == nil && c.mono()-time.Duration(c.heard.Load()) > silence:
 		c.Distrust(nil)
 	}
 	v.Doubt, v.Trust = c.Doubt(), c.Trusted()
 	return v
 }
 
-// wallAgrees reports whether this machine's wall clock is as good as a majority of the others'.
+// wallAgrees reports whether a majority of the others' wall clocks show the same time as this machine's.
 func (c *HLC) wallAgrees(others int, answers []Reading) bool {
 	near := 0
 	wall := c.Wall() - c.mono().Microseconds()
@@ -80,7 +87,7 @@ func (c *HLC) wallAgrees(others int, answers []Reading) bool {
 			near++
 		}
 	}
-	return 2*near > len(answers) || others == 0
+	return 2*near > others || others == 0
 }
 
 // Distrust says why nothing may be written with this clock's timestamps; nil: all is well again.
