@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"nodedb/coordinator/consistency"
@@ -20,6 +21,8 @@ type pendingTables struct {
 		sync.Mutex
 		ids map[row.StorageID]bool
 	}
+	// blocked: replicas that may hold rows are down. Who waits for this node to be ready (an ordered start of a whole cluster, say) must not wait for them.
+	blocked atomic.Bool
 }
 
 // Contains reports whether reads of a table have to be refused.
@@ -128,6 +131,7 @@ func (n *Node) refillRange(ctx context.Context, t *schema.Table, rr vnodes.Range
 	ready, down := n.readyReplicas(t, rr.Replicas.Write())
 	switch {
 	case down > 0:
+		n.pending.blocked.Store(true)
 		return 0, fmt.Errorf("%w; waiting for %d replicas that are down", err, down)
 	case ready == 0:
 		return 1, nil

@@ -16,7 +16,8 @@ import (
 // errStarting is what /readyz says until the node answers requests, and again while it drains.
 var errStarting = errors.New("the node is starting or draining")
 
-// errRefilling is what /readyz says while memory tables wait for their rows: who restarts nodes one by one has to wait for it.
+// errRefilling is what /readyz says while memory tables get their rows back: who restarts nodes one by one has to wait for it. Where they wait for
+// nodes that are down, the node is ready all the same.
 var errRefilling = errors.New("memory tables are being refilled from the other replicas")
 
 // newWeb makes the HTTP door.
@@ -28,7 +29,7 @@ func (n *Node) newWeb(engine *query.Engine) (*httpapi.Server, error) {
 			switch {
 			case !n.ready.Load():
 				return errStarting
-			case len(n.pending.list()) > 0:
+			case len(n.pending.list()) > 0 && !n.pending.blocked.Load():
 				return errRefilling
 			}
 			return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"nodedb/coordinator/consistency"
 	"nodedb/node"
@@ -85,4 +86,25 @@ func TestMemoryTableIsRefilled(t *testing.T) {
 	}
 	exec1(t, dial(t, three), "INSERT INTO m.t (k, c, v) VALUES (1, 2, 'again')")
 	wantRows(t, ask(t, one, consistency.Quorum, "SELECT k, c, v FROM m.t"), []string{"1|2|again"})
+}
+
+// TestAnOrderedStartGetsPastMemoryTables: after all were killed, the nodes are started one by one, each once the one before it is ready.
+func TestAnOrderedStartGetsPastMemoryTables(t *testing.T) {
+	c := startCluster(t, 3)
+	exec1(t, dial(t, c.Nodes[0]), "CREATE KEYSPACE ks WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 3}",
+		"CREATE TABLE ks.m (k int PRIMARY KEY) WITH memory = true", "INSERT INTO ks.m (k) VALUES (1)")
+	for _, n := range c.Nodes {
+		if err := n.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx := deadline(t, time.Minute)
+	for _, n := range c.Nodes {
+		if err := n.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range c.Nodes {
+		allUp(t, ctx, n, 3)
+	}
 }
