@@ -14,12 +14,18 @@ import (
 // ErrSkew says that a timestamp lies too far in the future.
 var ErrSkew = errors.New("clock: timestamp too far in the future")
 
+// errSlow is what Err says while the disk takes longer than patience to store a ceiling.
+var errSlow = errors.New("clock: the ceiling is not stored yet: the disk is slow")
+
 const (
 	// DefaultMaxSkew is how far ahead of its own time other nodes may push a clock, and how far its wall clock may jump.
 	DefaultMaxSkew = 5 * time.Second
 
 	// lead is how far ahead of itself the clock stores its ceiling: one small synced write every lead/2.
 	lead = 4 * time.Second
+
+	// patience is how long a timestamp waits for a ceiling to be stored.
+	patience = 100 * time.Millisecond
 
 	// shortLead is used while the clock runs ahead of time, as it does after a restart (it starts above the
 	// old ceiling). Without it each quick restart would add a whole lead, and a crash loop would drive the clock past
@@ -208,8 +214,25 @@ func (c *HLC) raise(next int64) (waited bool) {
 	if running == nil || next <= c.stored.Load() {
 		return false
 	}
-	<-running
+	wait := time.NewTimer(patience)
+	defer wait.Stop()
+	select {
+	case <-running:
+	case <-wait.C:
+		c.goWithout(next)
+	}
 	return true
+}
+
+// goWithout lets timestamps go on above the ceiling while a disk that stalls is storing a higher one, as they do when it fails (see Err): requests through
+// this node must not wait for its disk.
+func (c *HLC) goWithout(next int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if next > c.stored.Load() {
+		c.stored.Store(next + lead.Microseconds())
+		c.mu.err = errSlow
+	}
 }
 
 // store persists a ceiling ahead of the clock and publishes it.
@@ -225,6 +248,6 @@ func (c *HLC) store() {
 	c.mu.Lock()
 	c.mu.err = err
 	c.mu.Unlock()
-	c.stored.Store(ceiling)
+	c.stored.Store(max(ceiling, c.stored.Load()))
 	c.extend.Store(ceiling - ahead/2)
 }
