@@ -44,6 +44,7 @@ type writeOp struct {
 		reason    error        // first failure
 		broken    []*nodeWrite // nodes that failed
 		met       bool         // finished with success
+		remote    bool         // another node took the write, so that its clock agrees
 		ahead     []*nodeWrite // nodes that refused the coordinator's clock before that
 		timedOut  bool
 		done      func(error)
@@ -223,25 +224,36 @@ func (op *writeOp) answer(n *nodeWrite, err error) {
 	op.failed(n, err, isTimeout(err))
 }
 
-// refusedClock keeps a hint for a node that refused the coordinator's clock, but only once enough others took the write: if they don't, this node's clock
+// refusedClock keeps a hint for a node that refused the coordinator's clock, but only once the level is met and another node took the write: if none does, this node's clock
 // is the wrong one, and a hint would deliver, an hour later, what wins over an hour of others' writes.
 func (op *writeOp) refusedClock(n *nodeWrite) {
 	op.c.Clock.Suspect()
 	op.mu.Lock()
-	met := op.mu.met
-	if !op.mu.finished {
-		op.mu.ahead = append(op.mu.ahead, n)
+	op.mu.ahead = append(op.mu.ahead, n)
+	op.hintAhead()
+}
+
+// hintAhead keeps hints for the nodes that refused the clock, once it is known to be right. REQUIRES: op.mu; it is unlocked.
+func (op *writeOp) hintAhead() {
+	var ahead []*nodeWrite
+	if op.mu.met && op.mu.remote {
+		ahead, op.mu.ahead = op.mu.ahead, nil
 	}
 	op.mu.Unlock()
-	if met {
+	for _, n := range ahead {
 		op.hint(n, false)
 	}
 }
 
 func (op *writeOp) acked(n *nodeWrite) {
 	op.mu.Lock()
+	op.mu.remote = op.mu.remote || n.node.ID != op.c.Self
 	for _, t := range n.targets {
 		op.targets[t].tracker.Ack(n.node.ID)
+	}
+	if op.mu.finished {
+		op.hintAhead()
+		return
 	}
 	op.settle()
 }
@@ -314,13 +326,8 @@ func (op *writeOp) finish(err error) {
 	}
 	op.mu.finished, op.mu.met = true, err == nil
 	op.mu.timer.Stop()
-	done, ahead := op.mu.done, op.mu.ahead
-	op.mu.Unlock()
-	if err == nil {
-		for _, n := range ahead {
-			op.hint(n, false)
-		}
-	}
+	done := op.mu.done
+	op.hintAhead()
 	op.leave()
 	traceEnd(op.span, "write", err)
 	done(err)

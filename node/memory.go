@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -69,11 +70,12 @@ func (n *Node) markPending(c *schema.Catalog) {
 // refill fetches the pending tables from the other replicas, until none is left.
 func (n *Node) refill(ctx context.Context) {
 	var said time.Time
-	for ctx.Err() == nil {
+	for begun := time.Now(); ctx.Err() == nil; {
 		ids := n.pending.list()
 		if len(ids) == 0 {
 			return
 		}
+		down := false
 		for _, id := range ids {
 			t, ok := n.cluster.Catalog().TableByStorage(row.StorageID(id))
 			if !ok {
@@ -81,6 +83,7 @@ func (n *Node) refill(ctx context.Context) {
 				continue
 			}
 			err := n.refillTable(ctx, t)
+			down = down || errors.Is(err, errReplicasDown)
 			if err == nil {
 				n.pending.set(t.Storage, false)
 			} else if time.Since(said) > sayAgain {
@@ -88,12 +91,19 @@ func (n *Node) refill(ctx context.Context) {
 				n.logger.Info("memory table not refilled yet", "table", t.Keyspace+"."+t.Name, "why", err)
 			}
 		}
+		n.pending.blocked.Store(down && time.Since(begun) > refillGrace)
 		select {
 		case <-ctx.Done():
 		case <-time.After(retryJoin):
 		}
 	}
 }
+
+// refillGrace is how long a restarted node takes nobody for down: gossip has to find the others first.
+const refillGrace = 5 * time.Second
+
+// errReplicasDown says that rows may lie on replicas that are down.
+var errReplicasDown = errors.New("waiting for replicas that are down")
 
 // sayAgain is how often a refill that waits says so.
 const sayAgain = 30 * time.Second
@@ -131,8 +141,7 @@ func (n *Node) refillRange(ctx context.Context, t *schema.Table, rr vnodes.Range
 	ready, down := n.readyReplicas(t, rr.Replicas.Write())
 	switch {
 	case down > 0:
-		n.pending.blocked.Store(true)
-		return 0, fmt.Errorf("%w; waiting for %d replicas that are down", err, down)
+		return 0, fmt.Errorf("%w; %w: %d", err, errReplicasDown, down)
 	case ready == 0:
 		return 1, nil
 	}

@@ -169,3 +169,16 @@ func TestARefusedClockIsSuspected(t *testing.T) {
 		}
 	})
 }
+
+// Level ONE, the coordinator started with a clock an hour ahead (its peers were not up when it was judged): its own acknowledgement "meets" the level, and the
+// refusals of the two others become hints, which poison the row an hour later.
+func TestHintOfWrongClockAtOne(t *testing.T) {
+	bubble(t, 3, 3, func(t *testing.T, c *testCluster) {
+		wallOf(t, c.nodes[0], time.Hour)
+		err := c.nodes[0].write(consistency.One, mutation("k", 1, "poison", c.nodes[0].clock.Now()))
+		time.Sleep(10 * time.Second)
+		if h := c.nodes[0].hinted(1) + c.nodes[0].hinted(2); h > 0 {
+			t.Errorf("%d hints of a write stamped an hour ahead (write: %v)", h, err)
+		}
+	})
+}

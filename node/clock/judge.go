@@ -39,9 +39,9 @@ type Verdict struct {
 // Judge settles a doubt and decides about trust by the other nodes' clocks. others is how many there are, answers came
 // from those that live.
 //
-//	doubt   the wall clock's jump is followed if a majority of the others shows the same wall time, or there are no others
-//	trust   refused while what this node stamps is further than MaxSkew from that of a majority of the others. Without answers the old verdict stands, for
-//	        a minute: who could not be asked for so long goes by its own clock, unless that is in doubt
+//	doubt   the wall clock's jump is followed if it and the wall clocks that show the same time are a majority of all
+//	trust   refused once what this node stamps is further than MaxSkew from that of a majority of the others, until as many answers are near as far. Without
+//	        answers the old verdict stands, for a minute: who could not be asked for so long goes by its own clock, unless that is in doubt
 //
 // Behind counts as ahead does: a write stamped an hour in the past is acknowledged and never seen.
 func (c *HLC) Judge(others int, answers []Reading) Verdict {
@@ -53,12 +53,14 @@ func (c *HLC) Judge(others int, answers []Reading) Verdict {
 			v.Adopted = jump
 		}
 	}
-	far := 0
+	far, near := 0, 0
 	now := max(c.last.Load(), c.Time()) - c.mono().Microseconds()
 	for _, r := range answers {
 		ahead := now - r.stamp
 		if !within(ahead, c.maxSkew) {
 			far++
+		} else {
+			near++
 		}
 		if !within(ahead, v.Worst.Abs()) {
 			v.Worst, v.Peer = time.Duration(ahead)*time.Microsecond, r.peer
@@ -71,14 +73,14 @@ func (c *HLC) Judge(others int, answers []Reading) Verdict {
 	case 2*far > others:
 		c.Distrust(fmt.Errorf("%w: its timestamps are %s from those of %s (%d of %d nodes differ by more than %v)",
 			ErrDistrust, span(v.Worst.Microseconds()), v.Peer, far, others, c.maxSkew))
-	case len(answers) > 0 || others == 0, c.doubt.Load() == nil && c.mono()-time.Duration(c.heard.Load()) > silence:
+	case near > 0 && near >= far || others == 0, c.doubt.Load() == nil && c.mono()-time.Duration(c.heard.Load()) > silence:
 		c.Distrust(nil)
 	}
 	v.Doubt, v.Trust = c.Doubt(), c.Trusted()
 	return v
 }
 
-// wallAgrees reports whether a majority of the others' wall clocks show the same time as this machine's.
+// wallAgrees reports whether this machine's wall clock and those that show the same time are a majority of all.
 func (c *HLC) wallAgrees(others int, answers []Reading) bool {
 	near := 0
 	wall := c.Wall() - c.mono().Microseconds()
@@ -87,7 +89,7 @@ func (c *HLC) wallAgrees(others int, answers []Reading) bool {
 			near++
 		}
 	}
-	return 2*near > others || others == 0
+	return 2*near+1 > others // with this machine's own
 }
 
 // Distrust says why nothing may be written with this clock's timestamps; nil: all is well again.

@@ -137,7 +137,7 @@ func TestJudge(t *testing.T) {
 		{name: "one machine jumps ahead", jump: hour, others: []time.Duration{0, 0}, doubt: true},
 		{name: "one machine jumps back", jump: -hour, others: []time.Duration{0, 0}, doubt: true},
 		{name: "all were suspended", jump: hour, others: []time.Duration{hour, hour}, adopted: hour, refused: true},
-		{name: "half agrees", jump: hour, others: []time.Duration{hour, 0}, doubt: true},
+		{name: "one of two agrees, which makes two of three", jump: hour, others: []time.Duration{hour, 0}, adopted: hour, refused: true},
 		{name: "the only one that answers agrees", jump: hour, others: []time.Duration{hour}, silent: 3, doubt: true},
 		{name: "another's wall clock is wrong", others: []time.Duration{hour, hour}},
 		{name: "ahead from the start", skew: hour, others: []time.Duration{0, 0}, refused: true},

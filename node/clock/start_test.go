@@ -70,3 +70,32 @@ func TestAVerdictLapses(t *testing.T) {
 		t.Errorf("nobody has confirmed it for %v: %v", silence, v.Trust)
 	}
 }
+
+// Two of three nodes are up: one that was suspended follows its wall clock, which the other confirms; one that started with a wrong clock stays refused while
+// only one of those that say so answers.
+func TestTwoOfThree(t *testing.T) {
+	real := time.Now()
+	var suspended, mono time.Duration
+	c, err := New(Options{Wall: func() time.Time { return real.Add(mono + suspended) }, Mono: func() time.Duration { return mono }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Now()
+	mono, suspended = time.Second, time.Hour
+	good := real.Add(mono + suspended).UnixMicro()
+	if v := c.Judge(2, []Reading{c.Read("b", good, good, 0)}); v.Adopted == 0 || v.Doubt != nil || v.Trust != nil {
+		t.Errorf("resumed: %+v", v)
+	}
+	wrong, err := New(Options{Wall: func() time.Time { return real.Add(time.Hour + mono) }, Mono: func() time.Duration { return mono }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := real.Add(mono).UnixMicro()
+	both := []Reading{wrong.Read("b", at, at, 0), wrong.Read("d", at, at, 0)}
+	if v := wrong.Judge(2, both); v.Trust == nil {
+		t.Error("an hour ahead of both others, and trusted")
+	}
+	if v := wrong.Judge(2, both[:1]); v.Trust == nil {
+		t.Errorf("an answer that is an hour off made it trusted: %+v", v)
+	}
+}

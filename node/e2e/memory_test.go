@@ -90,6 +90,7 @@ func TestMemoryTableIsRefilled(t *testing.T) {
 
 // TestAnOrderedStartGetsPastMemoryTables: after all were killed, the nodes are started one by one, each once the one before it is ready.
 func TestAnOrderedStartGetsPastMemoryTables(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	exec1(t, dial(t, c.Nodes[0]), "CREATE KEYSPACE ks WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 3}",
 		"CREATE TABLE ks.m (k int PRIMARY KEY) WITH memory = true", "INSERT INTO ks.m (k) VALUES (1)")
