@@ -56,6 +56,10 @@ type Options struct {
 	// BytesPerSecond throttles replay a peer; 0: 32 MiB/s. InFlight bounds unacknowledged hints a peer; 0: 128.
 	BytesPerSecond int64
 	InFlight       int
+	// Lost is told that hints for a peer were not kept or were given up (overflow, expiry, damage, a full disk, a refusal for good): what the
+	// peer missed is left to anti-entropy, which should look at it first. Run calls it, from its one goroutine and holding no lock, at most once
+	// a peer and ReplayInterval. nil: nobody is told.
+	Lost func(to vnodes.HostID)
 	// Metrics shows the store's counters; nil: nowhere.
 	Metrics *metrics.Registry
 	// Fatal is called once when a sync failed; nil: it is only logged, and Add gives ErrFailed from then on.
@@ -117,8 +121,10 @@ type Store struct {
 	mu struct {
 		sync.Mutex
 		peers  map[vnodes.HostID]*peer
-		dirty  []*peer // have work for the writer; each once
-		queued int64   // bytes of all queues
+		lost   map[vnodes.HostID]int64 // hints not kept or given up since Open
+		untold []vnodes.HostID         // of them, those that Options.Lost is to be told of; each once
+		dirty  []*peer                 // have work for the writer; each once
+		queued int64                   // bytes of all queues
 		closed bool
 		failed error
 	}
@@ -128,6 +134,9 @@ type Store struct {
 // reason when the hint is not kept, then possibly before Add returns; it must not block.
 func (s *Store) Add(to vnodes.HostID, mutation []byte, done func(error)) {
 	if len(mutation) == 0 || len(mutation) > MaxHintBytes {
+		s.mu.Lock()
+		s.lose(to, 1)
+		s.mu.Unlock()
 		done(fmt.Errorf("%w: %d bytes", ErrTooLarge, len(mutation)))
 		return
 	}
@@ -146,9 +155,11 @@ func (s *Store) queue(to vnodes.HostID, encoded []byte, done func(error)) error 
 	case s.mu.closed:
 		return ErrClosed
 	case s.mu.failed != nil:
+		s.lose(to, 1)
 		return s.mu.failed
 	case s.mu.queued+size > MaxQueuedBytes:
 		s.stats.busy.Add(1)
+		s.lose(to, 1)
 		return fmt.Errorf("%w: %d bytes", ErrBusy, s.mu.queued)
 	}
 	p := s.mu.peers[to]
@@ -158,6 +169,7 @@ func (s *Store) queue(to vnodes.HostID, encoded []byte, done func(error)) error 
 	}
 	if p.bytes+size > s.o.MaxBytes {
 		s.stats.full.Add(1)
+		s.lose(to, 1)
 		return fmt.Errorf("%w: %d bytes are kept for %s, the limit is %d", ErrFull, p.bytes, to, s.o.MaxBytes)
 	}
 	p.bytes += size
@@ -221,6 +233,36 @@ func (s *Store) PendingAll() map[vnodes.HostID]int64 {
 	return all
 }
 
+// Lost is, for each peer, the number of hints that were not kept or were given up since Open: what it missed is left to anti-entropy. Damage
+// counts as one where nobody knows how many there were.
+func (s *Store) Lost() map[vnodes.HostID]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.mu.lost)
+}
+
+// lose counts hints that a peer will not get from here. REQUIRES: mu.
+func (s *Store) lose(to vnodes.HostID, n int64) {
+	s.mu.lost[to] += n
+	if !slices.Contains(s.mu.untold, to) {
+		s.mu.untold = append(s.mu.untold, to)
+	}
+}
+
+// tellLost passes on which peers lost hints.
+func (s *Store) tellLost() {
+	s.mu.Lock()
+	lost := s.mu.untold
+	s.mu.untold = nil
+	s.mu.Unlock()
+	if s.o.Lost == nil {
+		return
+	}
+	for _, id := range lost {
+		s.o.Lost(id)
+	}
+}
+
 // Forget drops a removed peer's hints, and returns when their files are gone.
 func (s *Store) Forget(id vnodes.HostID) error {
 	s.mu.Lock()
@@ -228,6 +270,8 @@ func (s *Store) Forget(id vnodes.HostID) error {
 		s.mu.Unlock()
 		return ErrClosed
 	}
+	delete(s.mu.lost, id)
+	s.mu.untold = slices.DeleteFunc(s.mu.untold, func(lost vnodes.HostID) bool { return lost == id })
 	p := s.mu.peers[id]
 	if p == nil {
 		s.mu.Unlock()
@@ -273,6 +317,7 @@ func (s *Store) Run(ctx context.Context) {
 	defer tick.Stop()
 	var senders sync.WaitGroup
 	defer senders.Wait()
+	s.tellLost() // of what Open found
 	for {
 		for _, p := range s.ready() {
 			if s.o.Alive(p.id) && s.begin(p) {
@@ -284,6 +329,7 @@ func (s *Store) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 			s.expire()
+			s.tellLost()
 		case <-s.due:
 		}
 	}

@@ -22,7 +22,7 @@ const maxCorrupt = 8
 func Open(o Options) (*Store, error) {
 	o.setDefaults()
 	s := &Store{o: o, work: make(chan struct{}, 1), due: make(chan struct{}, 1), writerDone: make(chan struct{})}
-	s.mu.peers = map[vnodes.HostID]*peer{}
+	s.mu.peers, s.mu.lost = map[vnodes.HostID]*peer{}, map[vnodes.HostID]int64{}
 	if err := s.makeDir(); err != nil {
 		return nil, fmt.Errorf("hints: make %s: %w", o.Dir, err)
 	}
@@ -57,7 +57,7 @@ type found struct {
 	progress bool
 }
 
-// loadAll reads the directory. Nobody else sees the store yet.
+// loadAll reads the directory. Nobody else sees the store yet: mu is not needed.
 func (s *Store) loadAll() error {
 	names, err := s.o.FS.List(s.o.Dir)
 	if err != nil {
@@ -171,6 +171,7 @@ func (s *Store) loadSegment(p *peer, seq uint64, newest bool) (*segment, error) 
 	}
 	if torn {
 		s.stats.torn.Add(1)
+		s.lose(p.id, 1)
 		s.o.Logger.Warn("hints: a crash tore a segment's tail, it is cut", "file", name, "from", content.end, "size", len(b))
 	}
 	seg := newSegment(seq, content, from)
@@ -200,6 +201,7 @@ func newSegment(seq uint64, content scanned, from int64) *segment {
 func (s *Store) setAside(p *peer, seq uint64, b []byte, content scanned, from int64) (*segment, error) {
 	name := s.segmentPath(p.id, seq)
 	s.stats.corrupt.Add(1)
+	s.lose(p.id, int64(max(content.damaged, 1)))
 	kept := scanned{end: headerBytes}
 	good := appendHeader(nil, p.id)
 	for _, r := range content.records {

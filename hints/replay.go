@@ -50,6 +50,7 @@ func (s *Store) expire() {
 		}
 		if n := p.expireBefore(cutoff); n > 0 {
 			s.stats.expired.Add(n)
+			s.lose(id, n)
 			s.o.Logger.Warn("hints expired, their replica is left to repair", "host_id", id, "hints", n)
 			s.markDirty(p)
 		}
@@ -177,6 +178,7 @@ func (s *Store) issue(p *peer, at step, rec *record) (e *entry, live bool) {
 	if expired {
 		p.settle(e)
 		s.stats.expired.Add(1)
+		s.lose(p.id, 1)
 		s.advance(p)
 		return nil, false
 	}
@@ -215,6 +217,7 @@ func (s *Store) answered(p *peer, e *entry, size int64, err error) {
 	case errors.Is(err, ErrRefused):
 		p.settle(e)
 		s.stats.dropped.Add(1)
+		s.lose(p.id, 1)
 		s.o.Logger.Warn("a hint is dropped: its replica can never take it", "host_id", p.id, "why", err)
 		s.advance(p)
 	default:
@@ -277,6 +280,7 @@ func (s *Store) skipDamage(p *peer, at step, b []byte, reason error) {
 	}
 	at.seg.damaged = true
 	s.stats.dropped.Add(lost)
+	s.lose(p.id, max(lost, 1))
 	s.o.Logger.Error("hints: a segment went bad, its replica is left to repair",
 		"file", s.segmentPath(p.id, at.seg.seq), "offset", at.off, "hints", lost, "error", reason)
 	s.advance(p)

@@ -14,6 +14,7 @@ type Stats struct {
 	Obsolete  int64 // dropped because Deliver said so
 	Full      int64 // refused with ErrFull
 	Busy      int64 // refused with ErrBusy
+	Unwritten int64 // that the disk did not take
 	Dropped   int64 // refused for good, or the peer was forgotten
 	Failures  int64 // deliveries that failed
 	Corrupt   int64 // segments with a damaged record, set aside
@@ -21,7 +22,7 @@ type Stats struct {
 }
 
 type stats struct {
-	added, delivered, expired, obsolete, full, busy, dropped, failures, corrupt, torn atomic.Int64
+	added, delivered, expired, obsolete, full, busy, unwritten, dropped, failures, corrupt, torn atomic.Int64
 }
 
 // Stats gives the counters.
@@ -29,7 +30,7 @@ func (s *Store) Stats() Stats {
 	c := &s.stats
 	return Stats{
 		Added: c.added.Load(), Delivered: c.delivered.Load(), Expired: c.expired.Load(), Obsolete: c.obsolete.Load(),
-		Full: c.full.Load(), Busy: c.busy.Load(), Dropped: c.dropped.Load(), Failures: c.failures.Load(),
+		Full: c.full.Load(), Busy: c.busy.Load(), Unwritten: c.unwritten.Load(), Dropped: c.dropped.Load(), Failures: c.failures.Load(),
 		Corrupt: c.corrupt.Load(), Torn: c.torn.Load(),
 	}
 }
@@ -48,6 +49,7 @@ func (s *Store) show(r *metrics.Registry) {
 		{"nodedb_hints_obsolete_total", "Hints dropped because their table is gone.", &s.stats.obsolete},
 		{"nodedb_hints_full_total", "Hints refused because their peer's reached the size limit, left to repair.", &s.stats.full},
 		{"nodedb_hints_busy_total", "Hints refused because too many waited for the disk, left to repair.", &s.stats.busy},
+		{"nodedb_hints_unwritten_total", "Hints that the disk did not take (full, or failed), left to repair.", &s.stats.unwritten},
 		{"nodedb_hints_dropped_total", "Hints given up: their replica kept refusing them, or was removed.", &s.stats.dropped},
 		{"nodedb_hints_failures_total", "Deliveries of hints that failed.", &s.stats.failures},
 		{"nodedb_hints_corrupt_segments_total", "Segments with damaged records, set aside.", &s.stats.corrupt},

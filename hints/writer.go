@@ -95,6 +95,10 @@ func (s *Store) release(p *peer, batch []queued, err error) {
 	s.mu.Lock()
 	p.bytes -= size
 	s.mu.queued -= size
+	if p.forgotten == nil {
+		s.stats.unwritten.Add(int64(len(batch)))
+		s.lose(p.id, int64(len(batch)))
+	}
 	s.mu.Unlock()
 	for _, q := range batch {
 		q.done(err)

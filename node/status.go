@@ -22,7 +22,7 @@ type Status = httpapi.Ring
 func (n *Node) Status() Status {
 	st := n.log.State()
 	s := Status{Cluster: st.Name, Epoch: st.Epoch, Nodes: make([]httpapi.RingNode, len(st.Members))}
-	pending := map[string]int64{}
+	pending, lost := map[string]int64{}, map[string]int64{}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for i := range st.Members {
@@ -42,11 +42,14 @@ func (n *Node) Status() Status {
 			for id, count := range r.Hints {
 				pending[id] += count
 			}
+			for id, count := range r.Lost {
+				lost[id] += count
+			}
 		})
 	}
 	all.Wait()
 	for i := range s.Nodes {
-		s.Nodes[i].PendingHints = pending[s.Nodes[i].HostID]
+		s.Nodes[i].PendingHints, s.Nodes[i].LostHints = pending[s.Nodes[i].HostID], lost[s.Nodes[i].HostID]
 	}
 	return s
 }
@@ -70,9 +73,9 @@ func PrintStatus(w io.Writer, s *Status) {
 	t := table.NewWriter()
 	t.SetOutputMirror(w)
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"state", "address", "dc", "rack", "tokens", "load", "hints for it", "host id"})
+	t.AppendHeader(table.Row{"state", "address", "dc", "rack", "tokens", "load", "hints for it", "lost", "host id"})
 	for _, n := range s.Nodes {
-		t.AppendRow(table.Row{n.State, n.Address, n.DC, n.Rack, n.Tokens, bytesText(n.LoadBytes), n.PendingHints, n.HostID})
+		t.AppendRow(table.Row{n.State, n.Address, n.DC, n.Rack, n.Tokens, bytesText(n.LoadBytes), n.PendingHints, n.LostHints, n.HostID})
 	}
 	t.Render()
 }

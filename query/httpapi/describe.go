@@ -27,6 +27,7 @@ type RingNode struct {
 	Tokens       int    `json:"tokens" doc:"how many"`
 	LoadBytes    uint64 `json:"load_bytes"`
 	PendingHints int64  `json:"pending_hints" doc:"that wait, on all nodes that answered, to be delivered to it"`
+	LostHints    int64  `json:"lost_hints" doc:"that overflowed, expired, were damaged or refused since those nodes started: left to anti-entropy"`
 }
 
 func (s *Server) ring(w http.ResponseWriter, r *http.Request) {
