@@ -34,7 +34,7 @@ var ranks = [][]string{
 	{"gossip/metalog", "hints", "antientropy", "coordinator", "coordinator/replica"},
 	{"query/auth", "query/virtual", "query/plan", "query/exec", "query"},
 	{"query/native", "query/httpapi", "query/load", "query/shell"},
-	{"node", "node/proc", "node/demo", "node/bench", "node/sim", "node/e2e", "node/house"},
+	{"node", "node/check", "node/proc", "node/demo", "node/bench", "node/sim", "node/e2e", "node/house"},
 	{""},
 }
 

@@ -1,0 +1,76 @@
+package check
+
+import (
+	"context"
+	"fmt"
+)
+
+// registers: keys with one number each, written by one session and read by all. See versions for what has to hold.
+type registers struct {
+	suite *Suite
+	keys  *owned
+}
+
+const registersPerKey = 60
+
+func newRegisters(s *Suite) *registers {
+	return &registers{s, newOwned(s.o.Sessions, registersPerKey)}
+}
+
+func (w *registers) tables() []string {
+	return []string{"CREATE TABLE IF NOT EXISTS " + w.suite.table("registers") + " (k int PRIMARY KEY, n int, v text)"}
+}
+
+func (w *registers) prepare(context.Context, *Session) error { return nil }
+
+func registerKey(key int) string { return fmt.Sprintf("register %d", key) }
+
+// registerText goes with a number, so that a value made of two writes shows.
+func registerText(key, n int) string { return fmt.Sprintf("value %d of %d", n, key) }
+
+func (w *registers) step(ctx context.Context, s *Session) {
+	switch s.rand.IntN(5) {
+	case 0, 1:
+		v := w.keys.own(s)
+		n := v.next()
+		w.keys.wrote(s, v, n, s.write(ctx, registerKey(v.key), fmt.Sprintf("UPDATE %s SET n = %d, v = '%s' WHERE k = %d",
+			w.suite.table("registers"), n, registerText(v.key, n), v.key)))
+	case 2:
+		w.read(ctx, s, w.keys.own(s))
+	default:
+		if v := w.keys.any(s); v != nil {
+			w.read(ctx, s, v)
+		}
+	}
+}
+
+func (w *registers) read(ctx context.Context, s *Session, v *versions) {
+	f := v.begin()
+	rows, ok := s.read(ctx, registerKey(v.key), fmt.Sprintf("SELECT n, v FROM %s WHERE k = %d", w.suite.table("registers"), v.key))
+	if ok {
+		w.judge(v, f, rows)
+	}
+}
+
+func (w *registers) judge(v *versions, f floor, rows []string) {
+	n := 0
+	if len(rows) > 0 {
+		if _, err := fmt.Sscanf(rows[0], "%d|", &n); err != nil || len(rows) > 1 || rows[0] != fmt.Sprintf("%d|%s", n, registerText(v.key, n)) {
+			w.suite.violation("registers", "invented", registerKey(v.key), fmt.Sprintf("%q was read: that is no one write", rows))
+			return
+		}
+	}
+	if rule, why := v.read(f, n); rule != "" {
+		w.suite.violation("registers", rule, registerKey(v.key), why)
+	}
+}
+
+func (w *registers) final(ctx context.Context, s *Session) {
+	for _, v := range w.keys.everything() {
+		f := v.begin()
+		rows, ok := s.readAll(ctx, "registers", fmt.Sprintf("SELECT n, v FROM %s WHERE k = %d", w.suite.table("registers"), v.key))
+		if ok {
+			w.judge(v, f, rows)
+		}
+	}
+}
