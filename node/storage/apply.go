@@ -27,7 +27,7 @@ const (
 
 // pendingSync is a write that is visible, not yet durable.
 type pendingSync struct {
-	batch *pebble.Batch
+	write *write
 	done  func(error)
 }
 
@@ -36,6 +36,7 @@ type write struct {
 	batch   *pebble.Batch // nil: nothing for the disk
 	tables  *tableSet
 	stripes stripeSet
+	slots   []uint16 // of the partitions that hold a doubt until the sync (indoubt.go)
 	prefix  []byte
 	hot     []hotKey
 	headers []*table // those whose first header this batch may carry
@@ -45,8 +46,8 @@ type write struct {
 var writes = sync.Pool{New: func() any { return new(write) }}
 
 func (w *write) release() {
-	if cap(w.hot) <= maxPooledOps {
-		*w = write{prefix: w.prefix[:0], hot: w.hot[:0], headers: w.headers[:0]}
+	if max(cap(w.hot), cap(w.slots)) <= maxPooledOps {
+		*w = write{slots: w.slots[:0], prefix: w.prefix[:0], hot: w.hot[:0], headers: w.headers[:0]}
 		writes.Put(w)
 	}
 }
@@ -124,6 +125,9 @@ func (e *Engine) encode(w *write, t *table, m *row.Mutation) {
 		w.batch = e.db.NewBatch()
 	}
 	w.prefix = appendPrefix(w.prefix[:0], m.Storage, m.Token, m.Key)
+	if e.mode == SyncBatch {
+		w.slots = append(w.slots, doubtSlot(w.prefix))
+	}
 	if len(m.Header) > 0 {
 		e.merge(w, markerHeader, nil, m.Header)
 		if !t.headersLogged.Load() {
@@ -157,6 +161,7 @@ func (e *Engine) merge(w *write, marker byte, clustering, fragment []byte) {
 // commit makes the write visible, in its order with whoever rewrites the same keys, and sees to done.
 func (e *Engine) commit(w *write, ms []row.Mutation, done func(error)) {
 	err := beforeCommit.Hit()
+	e.doubt.add(w.slots, 1)
 	e.hot.lockShared(&w.stripes)
 	if err == nil {
 		err = e.admitAgain(w, ms)
@@ -166,6 +171,7 @@ func (e *Engine) commit(w *write, ms []row.Mutation, done func(error)) {
 	}
 	e.hot.unlockShared(&w.stripes)
 	if err != nil {
+		e.doubt.add(w.slots, -1)
 		w.drop()
 		e.leave()
 		done(e.verdict(err))
@@ -175,9 +181,8 @@ func (e *Engine) commit(w *write, ms []row.Mutation, done func(error)) {
 		w.tables.applyMemory(ms)
 	}
 	e.afterVisible(w)
-	if batch := w.batch; batch != nil && e.mode == SyncBatch {
-		w.release()
-		e.syncing <- pendingSync{batch: batch, done: done} // done, and leave, are the sync waiter's now
+	if w.batch != nil && e.mode == SyncBatch {
+		e.syncing <- pendingSync{w, done} // w, done, and leave are the sync waiter's now
 		return
 	}
 	w.drop()
@@ -234,19 +239,25 @@ func (e *Engine) verdict(err error) error {
 // waitForSyncs is the one sync waiter. Pebble's log writer syncs while it waits, whatever arrived meanwhile in one go.
 func (e *Engine) waitForSyncs() {
 	for p := range e.syncing {
-		err := p.batch.SyncWait()
+		err := p.write.batch.SyncWait()
 		if f := e.failed.Load(); f != nil {
 			err = *f // guardFS told Pebble that all is well
 		}
 		if err != nil {
 			err = e.verdict(err)
 		} else {
-			err = p.batch.Close()
+			err = p.write.batch.Close()
+			e.doubt.add(p.write.slots, -1)
 		}
 		p.done(err)
+		p.write.release()
 		e.witnessSync()
 		e.leave()
 	}
+}
+
+func syncFailed(dir string, err error) error {
+	return fmt.Errorf("%w: sync the log in %s: %w", ErrFailStop, dir, err)
 }
 
 // syncPeriodically bounds what a crash can lose in SyncPeriodic.
@@ -261,7 +272,7 @@ func (e *Engine) syncPeriodically(period time.Duration) {
 		}
 		if e.unsynced.Swap(false) && e.failed.Load() == nil {
 			if err := e.db.LogData(nil, pebble.Sync); err != nil {
-				e.fail(fmt.Errorf("%w: sync the log in %s: %w", ErrFailStop, e.dir, err))
+				e.fail(syncFailed(e.dir, err))
 			}
 			e.witnessSync()
 		}

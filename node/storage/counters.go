@@ -10,8 +10,8 @@ import (
 
 // counters are the engine's figures.
 type counters struct {
-	writes, refused, collapses, reads, entries atomic.Uint64
-	stalls                                     metrics.Counter
+	writes, refused, collapses, reads, entries, doubts atomic.Uint64
+	stalls                                             metrics.Counter
 }
 
 func (c *counters) register(r *metrics.Registry) {
@@ -23,6 +23,7 @@ func (c *counters) register(r *metrics.Registry) {
 	show("nodedb_storage_hot_collapses_total", "Hot keys whose chain of operands was put as one value.", &c.collapses)
 	show("nodedb_storage_reads_total", "Pages read.", &c.reads)
 	show("nodedb_storage_entries_total", "Rows and partition headers looked at by reads, dead ones included.", &c.entries)
+	show("nodedb_storage_reads_in_doubt_total", "Pages that waited until what they show was synced.", &c.doubts)
 }
 
 // showPebble shows Pebble's own figures. Each is asked for at a scrape only.

@@ -69,6 +69,7 @@ type Options struct {
 //  3. Whoever rewrites content under a key (hot.go's collapse, DeleteRange) holds the key's stripe exclusively from its read until its write is
 //     visible; plain writers hold it shared until theirs is.
 //  4. After the first failed sync or vital write nothing reaches the disk any more and nothing is acknowledged (guardfs.go).
+//  5. In SyncBatch a read shows only what is durable: what a crash could take back, it waits for (indoubt.go).
 //
 // A write takes this way: admit (tables, limits, space) -> one Pebble batch -> stripes shared -> ApplyNoSyncWait,
 // visible -> stripes free -> the sync queue, bounded by maxInFlight -> the one sync waiter, in commit order -> done.
@@ -93,6 +94,7 @@ type Engine struct {
 	tables atomic.Pointer[tableSet]
 	hot    hotKeys
 	space  spaceGuard
+	doubt  inDoubt
 
 	log       atomic.Pointer[logState] // the newest log
 	witnessed atomic.Int64             // what the last witness said (logtail.go)
@@ -125,6 +127,7 @@ func Open(o Options) (*Engine, error) {
 	e.active.Store(1)
 	e.tables.Store(&tableSet{})
 	e.mu.snapshots = make(map[*Snapshot]struct{})
+	e.doubt.wake = make(chan struct{}, 1)
 	e.counts.stalls = o.Metrics.Counter("nodedb_storage_write_stalls_total", "Times that writes waited for flushes or compactions.")
 	if err := e.open(&o); err != nil {
 		return nil, err
@@ -133,6 +136,7 @@ func Open(o Options) (*Engine, error) {
 	e.counts.register(o.Metrics)
 	e.showPebble(o.Metrics)
 	e.background.Go(e.waitForSyncs)
+	e.background.Go(e.settleDoubts)
 	e.background.Go(e.dropTables)
 	if o.Sync == SyncPeriodic {
 		e.background.Go(func() { e.syncPeriodically(o.SyncPeriod) })

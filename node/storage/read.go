@@ -59,6 +59,8 @@ type ReadSpec struct {
 // PartitionRows, and NoRows' one row, skip the rest of a partition without a stop; they count from where the page
 // begins. Dead rows on the way are in the page: a merge of replicas needs them.
 //
+// In SyncBatch a page shows only what is durable when Read returns.
+//
 // Errors: ErrClosed, ErrFailStop, ErrDropped, ErrCorrupt (the engine has stopped), ctx.Err().
 func (e *Engine) Read(ctx context.Context, spec *ReadSpec, buf []byte) ([]byte, error) {
 	return e.read(ctx, e.db, spec, buf)
@@ -83,6 +85,9 @@ func (e *Engine) read(ctx context.Context, from source, spec *ReadSpec, buf []by
 	page, err := r.read(ctx, from, t, spec, buf)
 	e.counts.reads.Add(1)
 	e.counts.entries.Add(uint64(r.work))
+	if err == nil {
+		err = e.durable(ctx, spec, t)
+	}
 	if f := e.failed.Load(); f != nil {
 		return nil, *f // what was read may be from files that never were
 	}
