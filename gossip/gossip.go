@@ -47,8 +47,8 @@ type Options struct {
 
 	// Timing: zero fields take the defaults.
 	Timing Timing
-	// Transport replaces the UDP and TCP sockets of Address and Port, for simulation.
-	Transport memberlist.Transport
+	// Wire replaces the UDP and TCP sockets of Address and Port, for simulation.
+	Wire OpenWire
 	// Generation makes what we say after a restart newer than what we said before: larger at each start. Default: the
 	// wall clock in µs.
 	Generation uint64
@@ -123,6 +123,11 @@ func Start(o Options) (*Members, error) {
 	m.view.init(o.Self)
 	m.news = newNewsroom(o.Self, o.Generation, &m.view, m.size)
 	conf := m.config()
+	if o.Wire != nil {
+		if conf.Transport, err = newTransport(o.Wire, o.Address, o.Port); err != nil {
+			return nil, err
+		}
+	}
 	if m.list, err = memberlist.Create(conf); err != nil {
 		return nil, fmt.Errorf("gossip: listen on %s: %w", net.JoinHostPort(o.Address, strconv.Itoa(o.Port)), err)
 	}
@@ -136,7 +141,6 @@ func (m *Members) config() *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
 	c.Name = o.Self.String()
 	c.Label = hex.EncodeToString(o.ClusterID[:])
-	c.Transport = o.Transport
 	c.BindAddr, c.AdvertiseAddr = o.Address, o.Address
 	c.BindPort, c.AdvertisePort = o.Port, o.Port
 	c.ProbeInterval, c.ProbeTimeout = t.Probe, t.ProbeTimeout

@@ -3,12 +3,11 @@ package gossip
 import (
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"nodedb/node/rpc/simnet"
 	"nodedb/vnodes"
 )
 
@@ -33,110 +32,6 @@ func (s *memory) PutPeers(v []byte) error {
 	defer s.Unlock()
 	s.value = v
 	return nil
-}
-
-// bench is a cluster on a hub in a bubble: nodes 1..n, members of one metadata log.
-type bench struct {
-	t      *testing.T
-	hub    *hub
-	n      int
-	nodes  map[int]*Members
-	stores map[int]*memory
-
-	sync.Mutex
-	events []string // of node 1
-	epochs map[[2]int]uint64
-}
-
-// inBubble starts n nodes, waits until all see all, runs f, and stops what is left.
-func inBubble(t *testing.T, n int, f func(b *bench)) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t: t, hub: newHub(), n: n, nodes: map[int]*Members{}, stores: map[int]*memory{}, epochs: map[[2]int]uint64{}}
-		for i := 1; i <= n; i++ {
-			b.start(i, nil)
-		}
-		b.await(5*time.Second, "all to see all", func() bool { return b.agree(n) })
-		f(b)
-		for _, m := range b.nodes {
-			if err := m.Stop(); err != nil {
-				t.Error(err)
-			}
-		}
-		time.Sleep(time.Minute) // virtual: memberlist's last goroutines run out
-	})
-}
-
-// start starts node i; edit may change its options.
-func (b *bench) start(i int, edit func(*Options)) *Members {
-	if b.stores[i] == nil {
-		b.stores[i] = &memory{}
-	}
-	o := Options{
-		Self: hostID(i), Address: address(i), Port: hubPort, ClusterID: [16]byte{1}, Store: b.stores[i], Logger: slog.New(slog.DiscardHandler),
-		Transport: b.hub.port(address(i)), Members: b.members,
-		OnEpoch: func(id vnodes.HostID, epoch uint64) {
-			b.Lock()
-			defer b.Unlock()
-			b.epochs[[2]int{i, int(id[0])}] = epoch
-		},
-	}
-	if i == 1 {
-		o.OnChange = func(id vnodes.HostID, addr string, up bool) {
-			b.Lock()
-			defer b.Unlock()
-			b.events = append(b.events, fmt.Sprintf("%d %s %v", id[0], addr, up))
-		}
-	}
-	if edit != nil {
-		edit(&o)
-	}
-	m, err := Start(o)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.nodes[i] = m
-	return m
-}
-
-func (b *bench) members() map[vnodes.HostID]string {
-	b.Lock()
-	defer b.Unlock()
-	all := map[vnodes.HostID]string{}
-	for i := 1; i <= b.n; i++ {
-		all[hostID(i)] = address(i)
-	}
-	return all
-}
-
-// kill stops a node without a goodbye.
-func (b *bench) kill(i int) {
-	b.nodes[i].Stop()
-	delete(b.nodes, i)
-}
-
-// agree: each of the nodes that run sees exactly those of 1..n that run.
-func (b *bench) agree(n int) bool {
-	for i, m := range b.nodes {
-		for j := 1; j <= n; j++ {
-			if _, runs := b.nodes[j]; i != j && m.Alive(hostID(j)) != runs {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// await lets virtual time pass until ok holds, and gives how much.
-func (b *bench) await(limit time.Duration, what string, ok func() bool) time.Duration {
-	b.t.Helper()
-	start := time.Now()
-	for !ok() {
-		if time.Since(start) > limit {
-			b.t.Fatalf("waited %v for %s", limit, what)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return time.Since(start)
 }
 
 func TestKilledNodeIsSeenDownInSeconds(t *testing.T) {
@@ -183,8 +78,7 @@ func TestGoodbyeIsSeenAtOnce(t *testing.T) {
 func TestLongPartitionHeals(t *testing.T) {
 	for _, cut := range []time.Duration{20 * time.Second, 2 * time.Minute, 5 * time.Minute} {
 		inBubble(t, 6, func(b *bench) {
-			left := func(ip string) bool { return ip <= address(3) }
-			b.hub.set(func(from, to string) bool { return left(from) != left(to) })
+			b.net.Partition([]string{address(1), address(2), address(3)}, []string{address(4), address(5), address(6)})
 			b.await(20*time.Second, "each half to see the other dead", func() bool {
 				return !b.nodes[1].Alive(hostID(4)) && !b.nodes[4].Alive(hostID(1)) && !b.nodes[3].Alive(hostID(6))
 			})
@@ -193,7 +87,7 @@ func TestLongPartitionHeals(t *testing.T) {
 				t.Error("a half lost its own")
 			}
 			b.nodes[1].SetEpoch(77)
-			b.hub.set(func(string, string) bool { return false })
+			b.net.HealAll()
 			took := b.await(30*time.Second, "both halves to see all", func() bool { return b.agree(6) })
 			t.Logf("a cut of %v was healed after %v", cut, took)
 			b.await(20*time.Second, "the epoch to cross", func() bool { return b.heard(6, 1) == 77 })
@@ -239,7 +133,6 @@ func TestEpochAndLoadSpread(t *testing.T) {
 // Another cluster on the same addresses, and a copy of our data directory, are not heard.
 func TestStrangersAreNotHeard(t *testing.T) {
 	inBubble(t, 2, func(b *bench) {
-		b.hub.port(address(7)) // so that it can be reached before it starts
 		other := b.start(7, func(o *Options) {
 			o.ClusterID = [16]byte{2}
 			o.Members = func() map[vnodes.HostID]string { return map[vnodes.HostID]string{hostID(1): address(1)} }
@@ -320,10 +213,7 @@ func TestFormerMembersAreForgotten(t *testing.T) {
 // FAULTS.md row 34's plainer sister: five minutes at 5% lost packets, and nobody is declared dead.
 func TestNoFalseDeathsUnderLoss(t *testing.T) {
 	inBubble(t, 5, func(b *bench) {
-		rng := rand.New(rand.NewPCG(1, 2))
-		b.hub.Lock()
-		b.hub.loss = func() bool { return rng.Float64() < 0.05 }
-		b.hub.Unlock()
+		b.net.SetFaults(simnet.Faults{Drop: 0.05})
 		b.Lock()
 		before := len(b.events)
 		b.Unlock()

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/memberlist"
@@ -178,7 +180,8 @@ func (r *newsroom) LocalState(bool) []byte {
 	b := make([]byte, 1, 1+entrySize*(1+len(r.mu.others)))
 	b[0] = newsVersion
 	b = appendEntry(b, &r.mu.self)
-	for _, n := range r.mu.others {
+	for _, id := range slices.SortedFunc(maps.Keys(r.mu.others), compareIDs) {
+		n := r.mu.others[id]
 		b = appendEntry(b, &n)
 	}
 	return b

@@ -137,6 +137,8 @@ func (m *Members) remember(known map[vnodes.HostID]string, stored []byte) []byte
 	return value
 }
 
+func compareIDs(x, y vnodes.HostID) int { return bytes.Compare(x[:], y[:]) }
+
 // The stored peer list, sorted by host id:
 //
 //	| version u8 = 1 | (host id 16 B | length u8 | address) … |
@@ -146,7 +148,7 @@ var errPeers = errors.New("gossip: the stored peer list is damaged or of a newer
 
 func encodePeers(peers map[vnodes.HostID]string) []byte {
 	b := []byte{peersVersion}
-	ids := slices.SortedFunc(maps.Keys(peers), func(x, y vnodes.HostID) int { return bytes.Compare(x[:], y[:]) })
+	ids := slices.SortedFunc(maps.Keys(peers), compareIDs)
 	for _, id := range ids {
 		addr := peers[id]
 		if len(addr) > 255 {

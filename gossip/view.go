@@ -6,6 +6,7 @@ import (
 	"log"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -93,6 +94,7 @@ func (v *view) known(id vnodes.HostID) bool {
 	return ok
 }
 
+// takeDirty gives the nodes whose facts are to be told, sorted: a simulation that is run again tells the same.
 func (v *view) takeDirty() []vnodes.HostID {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -101,6 +103,7 @@ func (v *view) takeDirty() []vnodes.HostID {
 		ids = append(ids, id)
 	}
 	clear(v.mu.dirty)
+	slices.SortFunc(ids, compareIDs)
 	return ids
 }
 

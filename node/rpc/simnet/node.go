@@ -166,8 +166,12 @@ func (n *Network) transmit(m message, h uint64, arrive func()) {
 		n.schedule(time.Now(), h, func() { n.observe(m, Dropped) })
 		return
 	}
-	deliver := func(fate Fate) func() {
+	var deliver func(fate Fate) func()
+	deliver = func(fate Fate) func() {
 		return func() {
+			if n.held(m.to, h, deliver(fate)) {
+				return
+			}
 			if n.lost(m) {
 				n.observe(m, Cut)
 				return
@@ -176,9 +180,10 @@ func (n *Network) transmit(m message, h uint64, arrive func()) {
 			arrive()
 		}
 	}
-	n.schedule(time.Now().Add(n.delay(mix(h, 4))), h, deliver(Delivered))
+	leaves := n.awake(m.from)
+	n.schedule(leaves.Add(n.delay(mix(h, 4))), h, deliver(Delivered))
 	if share(mix(h, 5)) < n.mu.faults.Duplicate {
-		n.schedule(time.Now().Add(n.delay(mix(h, 6))), mix(h, 7), deliver(Duplicated))
+		n.schedule(leaves.Add(n.delay(mix(h, 6))), mix(h, 7), deliver(Duplicated))
 	}
 }
 
@@ -186,7 +191,7 @@ func (n *Network) transmit(m message, h uint64, arrive func()) {
 func (n *Network) lost(m message) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.mu.cuts[[2]string{m.from, m.to}] {
+	if !n.severed(m.from, m.to) {
 		return false
 	}
 	err := fmt.Errorf("%w: %s: nothing heard for too long", rpc.ErrUnreachable, m.flight.call.To.Addr)

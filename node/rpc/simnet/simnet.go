@@ -24,7 +24,8 @@ type Options struct {
 	Observe func(Delivery)
 }
 
-// Faults that befall messages; a message is a request or a response. All zero: each arrives at once.
+// Faults that befall messages; a message is a request, a response or a packet. All zero: each arrives at once. On
+// streams a loss is a pause, nothing arrives twice, and nothing is overtaken.
 type Faults struct {
 	Drop      float64 // share of messages that vanish; their calls time out
 	Duplicate float64 // share of messages that arrive twice
@@ -47,7 +48,7 @@ const (
 type Delivery struct {
 	At       time.Time
 	From, To string
-	Verb     rpc.Verb
+	Verb     rpc.Verb // 0: a packet, or a segment of a stream
 	Response bool
 	Size     int // bytes of the body
 	Fate     Fate
@@ -68,7 +69,9 @@ type Network struct {
 		queue  events
 		seq    uint64
 		nodes  map[string]*Node
-		cuts   map[[2]string]bool // from, to
+		cuts   map[[2]string]bool   // hosts: from, to
+		stalls map[string]time.Time // until when a host has no CPU
+		ends   map[string]*Endpoint
 		faults Faults
 		tick   time.Time         // the time that equal counts for
 		equal  map[uint64]uint64 // messages of this tick by hash
@@ -84,6 +87,8 @@ func New(o Options) *Network {
 	n := &Network{opts: o, wake: make(chan struct{}, 1)}
 	n.mu.nodes = map[string]*Node{}
 	n.mu.cuts = map[[2]string]bool{}
+	n.mu.stalls = map[string]time.Time{}
+	n.mu.ends = map[string]*Endpoint{}
 	n.mu.equal = map[uint64]uint64{}
 	n.mu.faults = o.Faults
 	n.wg.Go(n.run)
@@ -106,7 +111,8 @@ func (n *Network) SetFaults(f Faults) {
 	n.mu.faults = f
 }
 
-// Cut loses what is sent from one address to another, and what is under way; the other direction stays as it is.
+// Cut loses what is sent from one address to another, and what is under way; the other direction stays as it is. A cut
+// is between hosts: it doesn't look at ports, so that RPC and gossip of two nodes are cut alike.
 func (n *Network) Cut(from, to string) { n.setCut(from, to, true) }
 
 // Heal undoes Cut.
@@ -115,7 +121,7 @@ func (n *Network) Heal(from, to string) { n.setCut(from, to, false) }
 func (n *Network) setCut(from, to string, cut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.mu.cuts[[2]string{from, to}] = cut
+	n.mu.cuts[[2]string{hostOf(from), hostOf(to)}] = cut
 }
 
 // Partition cuts both directions between addresses of different groups, and heals those within a group.
@@ -126,7 +132,7 @@ func (n *Network) Partition(groups ...[]string) {
 		for j, h := range groups {
 			for _, a := range g {
 				for _, b := range h {
-					n.mu.cuts[[2]string{a, b}] = i != j
+					n.mu.cuts[[2]string{hostOf(a), hostOf(b)}] = i != j
 				}
 			}
 		}
