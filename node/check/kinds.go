@@ -15,7 +15,14 @@ type kind struct {
 var kinds = []kind{
 	{"appends", 4, func(s *Suite) workload { return newAppends(s) }},
 	{"registers", 8, func(s *Suite) workload { return newRegisters(s) }},
+	{"deletes", 8, func(s *Suite) workload { return newDeletes(s) }},
+	{"collections", 3, func(s *Suite) workload { return newCollections(s) }},
+	{"statics", 3, func(s *Suite) workload { return newStatics(s) }},
+	{"expiry", 3, func(s *Suite) workload { return newExpiry(s) }},
+	{"scans", 2, func(s *Suite) workload { return newScans(s) }},
 	{"batches", 4, func(s *Suite) workload { return newBatches(s) }},
+	{"ties", 4, func(s *Suite) workload { return newTies(s) }},
+	{"schemas", 1, func(s *Suite) workload { return newSchemas(s) }},
 }
 
 // Names of all workloads.

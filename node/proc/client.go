@@ -26,16 +26,21 @@ func Ask(ctx context.Context, c *wire.Client, level consistency.Level, cql strin
 	pages := c.Pages(&wire.Query{CQL: cql, Params: wire.Params{Consistency: uint16(level), PageSize: pageSize}})
 	var out []string
 	for pages.Next(ctx) {
-		var line []byte
-		for i, v := range pages.Row() {
-			if i > 0 {
-				line = append(line, '|')
-			}
-			line = pages.Page().Columns[i].Type.AppendText(line, v)
-		}
-		out = append(out, string(line))
+		out = append(out, text(pages.Page().Columns, pages.Row()))
 	}
 	return out, pages.Err()
+}
+
+// text is a row's values as cqlsh prints them, joined by |.
+func text(columns []wire.Column, values [][]byte) string {
+	var line []byte
+	for i, v := range values {
+		if i > 0 {
+			line = append(line, '|')
+		}
+		line = columns[i].Type.AppendText(line, v)
+	}
+	return string(line)
 }
 
 // Difference says how an answer differs from what was expected; "" if it does not.
