@@ -123,9 +123,14 @@ func Start(o Options) (*Members, error) {
 	m.view.init(o.Self)
 	m.news = newNewsroom(o.Self, o.Generation, &m.view, m.size)
 	conf := m.config()
-	if o.Wire != nil {
+	switch ip := net.ParseIP(o.Address); {
+	case o.Wire != nil:
 		if conf.Transport, err = newTransport(o.Wire, o.Address, o.Port); err != nil {
 			return nil, err
+		}
+	case ip != nil && ip.IsLoopback() && o.Port != 0:
+		if conf.Transport, err = newSockets(conf); err != nil {
+			return nil, fmt.Errorf("gossip: listen on %s: %w", net.JoinHostPort(o.Address, strconv.Itoa(o.Port)), err)
 		}
 	}
 	if m.list, err = memberlist.Create(conf); err != nil {
