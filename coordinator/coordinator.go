@@ -156,6 +156,8 @@ type Coordinator struct {
 // Stats counts what a coordinator did since the start. All fields grow.
 type Stats struct {
 	Writes, Reads, Ranges, Hinted, Mismatches, Repaired, Speculated, Retried, Shed atomic.Int64
+	// Answered counts writes, and reads of one partition, that were answered; AnsweredUs is how long they took together, µs.
+	Answered, AnsweredUs atomic.Int64
 }
 
 // New makes a coordinator.
@@ -178,6 +180,12 @@ func (c *Coordinator) admit() error {
 }
 
 func (c *Coordinator) release() { c.inFlight.Add(-1) }
+
+// answered measures a request that ended. It is what background work goes by: how long a scan takes says nothing of the others.
+func (c *Coordinator) answered(begun time.Time) {
+	c.stats.Answered.Add(1)
+	c.stats.AnsweredUs.Add(time.Since(begun).Microseconds())
+}
 
 // deadline is ctx's, or now + timeout if that is sooner.
 func deadline(ctx context.Context, timeout time.Duration) time.Time {

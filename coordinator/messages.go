@@ -24,7 +24,7 @@ type Fence struct {
 	Clock int64  // coordinator's hybrid clock, µs
 }
 
-// WriteMessage is VerbWrite's body: [version, needs, ring, clock, mutations…].
+// WriteMessage is VerbWrite's body: [version, needs, ring, clock, repair, mutations…, background].
 type WriteMessage struct {
 	Fence
 	Mutations [][]byte // row.Mutation bytes
@@ -32,6 +32,8 @@ type WriteMessage struct {
 	Trace *trace.Span
 	// Repair says that the mutations complete a read or a stream: owners only, no further checks of timestamps.
 	Repair bool
+	// Background says that no client waits for these mutations (hints): on the replica they make way for requests.
+	Background bool
 }
 
 // ReadMessage is VerbRead's body.
@@ -92,6 +94,7 @@ func (m *WriteMessage) encodeTo(e *encoder) {
 	for _, b := range m.Mutations {
 		e.bytes(b)
 	}
+	e.bool(m.Background)
 }
 
 func (m *ReadMessage) encodeTo(e *encoder) {
@@ -229,6 +232,9 @@ func DecodeWrite(body []byte) (*WriteMessage, error) {
 	n := d.array()
 	for i := 0; i < n && d.err == nil; i++ {
 		m.Mutations = append(m.Mutations, d.bytes())
+	}
+	if d.err == nil && d.r.Len() > 0 {
+		m.Background = d.bool()
 	}
 	return m, d.err
 }

@@ -89,8 +89,12 @@ func (c *Coordinator) Read(ctx context.Context, r *ReadRequest, done func(page [
 	} else {
 		c.stats.Reads.Add(1)
 	}
+	begun := time.Now()
 	c.startRead(ctx, r, deadline(ctx, timeout), 1, func(page []byte, err error) {
 		c.release()
+		if r.Spec.Key != nil {
+			c.answered(begun)
+		}
 		done(page, err)
 	})
 }

@@ -83,9 +83,11 @@ func (c *Coordinator) Write(ctx context.Context, r *WriteRequest, done func(erro
 		return
 	}
 	c.stats.Writes.Add(1)
+	begun := time.Now()
 	until := deadline(ctx, c.WriteTimeout)
 	c.startWrite(ctx, r, until, 1, func(err error) {
 		c.release()
+		c.answered(begun)
 		done(err)
 	})
 }
@@ -411,9 +413,14 @@ func (c *Coordinator) afterMove(until time.Time, attempt int, from rpc.Peer, epo
 	})
 }
 
-// SendHint delivers one mutation's bytes to a replica that missed them and owns them under view. done gets the replica's own error.
-func (c *Coordinator) SendHint(view *View, to *vnodes.Node, mutation []byte, timeout time.Duration, done func(error)) {
-	m := &WriteMessage{Fence: Fence{Ring: view.Ring.Epoch(), Needs: view.Epoch, Clock: c.Clock.Now()}, Mutations: [][]byte{mutation}}
+// SendHints delivers mutations' bytes to a replica that missed them and owns them under view, as one message: the replica takes all or none. done gets
+// its own error.
+func (c *Coordinator) SendHints(view *View, to *vnodes.Node, mutations [][]byte, timeout time.Duration, done func(error)) {
+	m := &WriteMessage{Fence: Fence{Ring: view.Ring.Epoch(), Needs: view.Epoch, Clock: c.Clock.Now()}, Mutations: mutations, Background: true}
+	if to.ID == c.Self {
+		c.Local.Write(m, done)
+		return
+	}
 	encode(m.encodeTo, func(body []byte) {
 		c.Transport.Send(&rpc.Call{To: c.Cluster.Peer(to), Verb: rpc.VerbWrite, Body: body, Timeout: timeout,
 			Done: func(_ []byte, err error) { done(err) }})

@@ -45,9 +45,11 @@ func BenchmarkReplay(b *testing.B) {
 	o.Dir, o.BytesPerSecond = b.TempDir(), 1<<40
 	var left atomic.Int64
 	drained := make(chan struct{}, 1)
-	o.Deliver = func(_ vnodes.HostID, _ []byte, done func(error)) {
-		done(nil)
-		if left.Add(-1) == 0 {
+	o.Deliver = func(_ vnodes.HostID, mutations [][]byte, done func(int, error)) {
+		for i := range mutations {
+			done(i, nil)
+		}
+		if left.Add(-int64(len(mutations))) == 0 {
 			drained <- struct{}{}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"nodedb/node/disk"
@@ -28,6 +29,8 @@ var (
 	// ErrRefused, given to Deliver's done, says that the peer can never take the hint: it is dropped and counted. Any other failure is tried
 	// again until MaxAge.
 	ErrRefused = errors.New("hints: refused for good")
+	// ErrOverloaded, given to Deliver's done, says that the peer sheds hints: they go on after a pause, more slowly. It is no failure.
+	ErrOverloaded = errors.New("hints: the peer has no room for hints now")
 	// ErrObsolete, given to Deliver's done, says that the hint need not be kept (its table is gone). Add's done gets it for a peer that was
 	// forgotten meanwhile.
 	ErrObsolete = errors.New("hints: obsolete")
@@ -48,13 +51,19 @@ type Options struct {
 	Segment  int64         // bytes; default 16 MiB
 	Now      func() time.Time
 	Logger   *slog.Logger
-	// Deliver sends one mutation's bytes to the peer and calls done when it was applied durably there (nil), is obsolete (ErrObsolete),
-	// or failed. It must not block, and may call done before it returns.
-	Deliver func(to vnodes.HostID, mutation []byte, done func(error))
+	// Deliver sends some hints' mutations to the peer, in one message where that serves, and calls done once for each, by its index, when it was
+	// applied durably there (nil), is obsolete (ErrObsolete), was shed (ErrOverloaded) or failed. One that is refused must not take the others
+	// with it. Deliver must not block, and may call done before it returns. What it is given is its own to keep.
+	Deliver func(to vnodes.HostID, mutations [][]byte, done func(i int, err error))
 	// Alive reports whether the peer may be sent to.
 	Alive func(vnodes.HostID) bool
-	// BytesPerSecond throttles replay a peer; 0: 32 MiB/s. InFlight bounds unacknowledged hints a peer; 0: 128.
+	// Foreground tells how many requests of clients this node has answered since its start, and how long all took together: hints make way for
+	// them (governor.go). nil: there are none.
+	Foreground func() (requests int64, took time.Duration)
+	// BytesPerSecond throttles replay a peer; 0: 32 MiB/s. BatchBytes bounds what goes in one Deliver, but for a single hint; 0: 32 KiB. InFlight
+	// bounds the Delivers a peer that have not ended; 0: 4.
 	BytesPerSecond int64
+	BatchBytes     int64
 	InFlight       int
 	// Lost is told that hints for a peer were not kept or were given up (overflow, expiry, damage, a full disk, a refusal for good): what the
 	// peer missed is left to anti-entropy, which should look at it first. Run calls it, from its one goroutine and holding no lock, at most once
@@ -71,6 +80,8 @@ const (
 	MaxQueuedBytes = 64 << 20
 	// MaxInFlightBytes bounds the unacknowledged hints of a peer, beside InFlight. One hint may always be under way.
 	MaxInFlightBytes = 32 << 20
+	// maxReplays bounds the peers that are sent to at once; the others wait in line.
+	maxReplays = 8
 	// ReplayInterval is how often peers with hints are tried without a Wake, and old hints dropped.
 	ReplayInterval = time.Second
 )
@@ -88,8 +99,11 @@ func (o *Options) setDefaults() {
 	if o.BytesPerSecond <= 0 {
 		o.BytesPerSecond = 32 << 20
 	}
+	if o.BatchBytes <= 0 {
+		o.BatchBytes = 32 << 10
+	}
 	if o.InFlight <= 0 {
-		o.InFlight = 128
+		o.InFlight = 4
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -114,6 +128,7 @@ type Store struct {
 	o     Options
 	stats stats
 
+	usual      atomic.Int64  // how long a foreground request takes while nothing is replayed, ns; 0: unknown
 	work       chan struct{} // capacity 1: the writer has something to do
 	due        chan struct{} // capacity 1: Run should look for peers to send to
 	writerDone chan struct{}
@@ -125,6 +140,7 @@ type Store struct {
 		untold []vnodes.HostID         // of them, those that Options.Lost is to be told of; each once
 		dirty  []*peer                 // have work for the writer; each once
 		queued int64                   // bytes of all queues
+		active int                     // replays
 		closed bool
 		failed error
 	}
@@ -317,20 +333,33 @@ func (s *Store) Run(ctx context.Context) {
 	defer tick.Stop()
 	var senders sync.WaitGroup
 	defer senders.Wait()
+	quiet := s.look()
 	s.tellLost() // of what Open found
 	for {
 		for _, p := range s.ready() {
 			if s.o.Alive(p.id) && s.begin(p) {
-				senders.Go(func() { s.replay(ctx, p) })
+				senders.Go(func() {
+					s.replay(ctx, p)
+					s.ended()
+				})
 			}
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			quiet = s.learnUsual(quiet)
 			s.expire()
 			s.tellLost()
 		case <-s.due:
 		}
 	}
+}
+
+// ended makes room for the next peer in line.
+func (s *Store) ended() {
+	s.mu.Lock()
+	s.mu.active--
+	s.mu.Unlock()
+	signal(s.due)
 }

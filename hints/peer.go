@@ -38,7 +38,7 @@ const (
 	inFlight entryState = iota
 	settled             // applied, obsolete, expired or given up: not pending any more
 	failed              // in this replay
-	waiting             // to be tried again
+	waiting             // to be sent again
 )
 
 // entry is a hint at or behind the acked position that was issued once.
@@ -49,8 +49,18 @@ type entry struct {
 	state entryState
 }
 
+// batch is what goes in one Deliver.
+type batch struct {
+	entries   []*entry
+	mutations [][]byte
+	bytes     int64 // of the records
+	left      int   // entries without an answer
+}
+
 // Bounds of a replay.
 const (
+	// maxBatch bounds the hints in one Deliver.
+	maxBatch = 1024
 	// maxWindow bounds the entries behind the acked position: how far others go ahead of one that keeps failing.
 	maxWindow = 4096
 	// maxRefused is how many hints fail before a replay does, unless the peer took many more.
@@ -79,11 +89,13 @@ type peer struct {
 	cursor   position // everything before was issued
 	window   []*entry // issued and at or behind acked, in order
 	waiting  int      // entries in that state
-	inFlight int      // entries in that state
+	inFlight int      // batches
 	inBytes  int64    // of them
 
 	replaying  bool
-	unreadable bool  // this replay could not read its segment
+	unreadable bool // this replay could not read its segment
+	shed       bool // the peer shed since the last look
+	begun      time.Time
 	took       int64 // hints the peer took in this replay
 	refused    int   // hints that failed in this replay
 	backoff    time.Duration

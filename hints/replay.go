@@ -1,15 +1,18 @@
 package hints
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"time"
 )
 
-// ready lists the peers that could be sent to, if they are alive.
+// ready lists the peers that could be sent to, if they are alive: who has waited longest first.
 func (s *Store) ready() (peers []*peer) {
 	now := time.Now()
 	s.mu.Lock()
@@ -19,17 +22,19 @@ func (s *Store) ready() (peers []*peer) {
 			peers = append(peers, p)
 		}
 	}
+	slices.SortFunc(peers, func(a, b *peer) int { return cmp.Or(a.begun.Compare(b.begun), bytes.Compare(a.id[:], b.id[:])) })
 	return peers
 }
 
-// begin claims a peer for a replay.
+// begin claims a peer for a replay, if there is room for one more.
 func (s *Store) begin(p *peer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.replaying || p.forgotten != nil {
+	if p.replaying || p.forgotten != nil || s.mu.active >= maxReplays {
 		return false
 	}
-	p.replaying, p.unreadable, p.took, p.refused, p.waiting = true, false, 0, 0, 0
+	s.mu.active++
+	p.replaying, p.unreadable, p.shed, p.took, p.refused, p.waiting, p.begun = true, false, false, 0, 0, 0, time.Now()
 	for _, e := range p.window {
 		if e.state == failed || e.state == waiting {
 			e.state = waiting
@@ -63,10 +68,12 @@ func (s *Store) cutoffMs() int64 { return s.o.Now().Add(-s.o.MaxAge).UnixMilli()
 // step is what a replay does next.
 type step struct {
 	kind stepKind
+	shed bool     // the peer has shed hints since the step before
+	old  []*entry // of one segment, to be sent again; none: hints not issued before
 	seg  *segment
-	off  int64
-	size int64  // synced bytes of seg
-	old  *entry // to be tried again; nil: a hint not issued before
+	off  int64 // of the first
+	size int64 // synced bytes of seg
+	room int   // how many hints
 }
 
 type stepKind uint8
@@ -77,13 +84,17 @@ const (
 	stepSend
 )
 
-// replay sends one peer's hints until none is left, too many fail or ctx ends. Hints are issued in order, up to Options.InFlight at a time.
+// replay sends one peer's hints until none is left, too many fail, the peer dies or ctx ends. Hints are issued in order, up to
+// Options.InFlight batches at a time.
 func (s *Store) replay(ctx context.Context, p *peer) {
 	r := reader{store: s, peer: p}
 	defer r.close()
-	pace := pace{perSecond: s.o.BytesPerSecond}
+	g := newGovernor(s.o.BytesPerSecond, s.o.BatchBytes, time.Now(), s.look())
 	for ctx.Err() == nil {
-		next := s.next(p)
+		next := s.next(p, s.o.Alive(p.id))
+		if next.shed {
+			g.shed(time.Now())
+		}
 		switch next.kind {
 		case stepEnd:
 			return
@@ -93,14 +104,17 @@ func (s *Store) replay(ctx context.Context, p *peer) {
 			case <-p.kick:
 			}
 		case stepSend:
-			rec, err := r.read(next.seg, next.off, next.size)
-			if err != nil {
-				s.unreadable(p, next, err)
-				continue
+			now := time.Now()
+			if g.due(now) {
+				s.usual.CompareAndSwap(0, g.observe(now, s.look(), s.usual.Load()))
 			}
-			size := rec.size()
-			if e, live := s.issue(p, next, &rec); live && pace.wait(ctx, size) {
-				s.o.Deliver(p.id, rec.mutation, func(err error) { s.answered(p, e, size, err) })
+			if delay := g.delay(now); delay > 0 {
+				pause(ctx, delay)
+				continue // the peer may have died, or be forgotten
+			}
+			if b := s.gather(p, &r, &next, g.batch()); b != nil {
+				g.sent(now, b.bytes)
+				s.o.Deliver(p.id, b.mutations, func(i int, err error) { s.answered(p, b, i, err) })
 			}
 		}
 	}
@@ -109,25 +123,37 @@ func (s *Store) replay(ctx context.Context, p *peer) {
 	s.mu.Unlock()
 }
 
+// pause waits; a kick does not end it.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 // next decides what a replay does next.
-func (s *Store) next(p *peer) step {
+func (s *Store) next(p *peer, alive bool) step {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.forgotten != nil {
 		p.replaying = false
 		return step{kind: stepEnd}
 	}
+	shed := p.shed
+	p.shed = false
 	busy := p.inFlight >= s.o.InFlight || p.inBytes >= MaxInFlightBytes
-	if !p.giveUp() && !busy {
-		if e := p.firstWaiting(); e != nil {
-			return step{stepSend, e.seg, e.off, e.seg.size, e}
+	if alive && !p.giveUp() && !busy {
+		if old := p.firstWaiting(); len(old) > 0 {
+			return step{stepSend, shed, old, old[0].seg, old[0].off, old[0].seg.size, len(old)}
 		}
 		if seg := p.current(); seg != nil && len(p.window) < maxWindow {
-			return step{stepSend, seg, p.cursor.offset, seg.size, nil}
+			return step{stepSend, shed, nil, seg, p.cursor.offset, seg.size, min(maxBatch, maxWindow-len(p.window))}
 		}
 	}
 	if p.inFlight > 0 {
-		return step{kind: stepWait}
+		return step{kind: stepWait, shed: shed}
 	}
 	s.end(p)
 	return step{kind: stepEnd}
@@ -138,16 +164,21 @@ func (p *peer) giveUp() bool {
 	return p.unreadable || p.refused >= maxRefused && int64(p.refused) > p.took/maxRefused
 }
 
-func (p *peer) firstWaiting() *entry {
+// firstWaiting gives the oldest hints that are to be sent again: of one segment, a batch at most.
+func (p *peer) firstWaiting() (old []*entry) {
 	if p.waiting == 0 {
 		return nil
 	}
 	for _, e := range p.window {
-		if e.state == waiting {
-			return e
+		if e.state != waiting {
+			continue
 		}
+		if len(old) == maxBatch || len(old) > 0 && e.seg != old[0].seg {
+			break
+		}
+		old = append(old, e)
 	}
-	return nil
+	return old
 }
 
 // end closes a replay in which nothing is in flight any more. REQUIRES: mu.
@@ -162,30 +193,66 @@ func (s *Store) end(p *peer) {
 	s.o.Logger.Info("hints replayed", "host_id", p.id, "delivered", p.took, "failed", p.refused, "pending", p.pending)
 }
 
-// issue puts a hint into the window, or settles it when it is too old.
-func (s *Store) issue(p *peer, at step, rec *record) (e *entry, live bool) {
-	expired := rec.createdMs <= s.cutoffMs()
+// gather reads a batch of at most so many bytes, but at least one hint, and issues it. nil: there is none, the first could not be read or all
+// are too old.
+func (s *Store) gather(p *peer, r *reader, at *step, limit int64) *batch {
+	var records []record
+	size := int64(0)
+	for i, off := 0, at.off; i < at.room && off < at.size; i++ {
+		var old *entry
+		if at.old != nil {
+			old = at.old[i]
+			off = old.off
+		}
+		rec, err := r.read(at.seg, off, at.size)
+		if err != nil && i == 0 {
+			s.unreadable(p, place{at.seg, off, at.size, old}, err)
+			return nil
+		}
+		if size += rec.size(); err != nil || i > 0 && size > limit {
+			break // a bad one is the first of the next batch
+		}
+		off += rec.size()
+		records = append(records, rec)
+	}
+	return s.issue(p, at, records)
+}
+
+// issue puts hints into the window, and settles those that are too old.
+func (s *Store) issue(p *peer, at *step, records []record) *batch {
+	cutoff := s.cutoffMs()
+	b := &batch{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e = at.old; e != nil {
-		p.waiting--
-	} else {
-		e = &entry{seg: at.seg, off: at.off, end: at.off + rec.size()}
-		p.window = append(p.window, e)
-		p.cursor.offset = e.end
-		at.seg.issued++
+	for i := range records {
+		rec := &records[i]
+		var e *entry
+		if at.old != nil {
+			e = at.old[i]
+			p.waiting--
+		} else {
+			e = &entry{seg: at.seg, off: p.cursor.offset, end: p.cursor.offset + rec.size()}
+			p.window = append(p.window, e)
+			p.cursor.offset = e.end
+			at.seg.issued++
+		}
+		if rec.createdMs <= cutoff {
+			p.settle(e)
+			s.stats.expired.Add(1)
+			s.lose(p.id, 1)
+			continue
+		}
+		e.state = inFlight
+		b.entries, b.mutations, b.bytes = append(b.entries, e), append(b.mutations, rec.mutation), b.bytes+rec.size()
 	}
-	if expired {
-		p.settle(e)
-		s.stats.expired.Add(1)
-		s.lose(p.id, 1)
-		s.advance(p)
-		return nil, false
+	s.advance(p)
+	if len(b.entries) == 0 {
+		return nil
 	}
-	e.state = inFlight
+	b.left = len(b.entries)
 	p.inFlight++
-	p.inBytes += rec.size()
-	return e, true
+	p.inBytes += b.bytes
+	return b
 }
 
 // advance moves a peer's acked position. REQUIRES: mu.
@@ -195,15 +262,20 @@ func (s *Store) advance(p *peer) {
 	}
 }
 
-// answered takes the outcome of one delivery.
-func (s *Store) answered(p *peer, e *entry, size int64, err error) {
+// answered takes the outcome of one hint's delivery.
+func (s *Store) answered(p *peer, b *batch, i int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.state != inFlight {
+	e := b.entries[i]
+	if e == nil {
 		return // called twice
 	}
-	p.inFlight--
-	p.inBytes -= size
+	b.entries[i] = nil
+	if b.left--; b.left == 0 {
+		p.inFlight--
+		p.inBytes -= b.bytes
+		signal(p.kick)
+	}
 	switch {
 	case err == nil || errors.Is(err, ErrObsolete):
 		p.settle(e)
@@ -220,18 +292,29 @@ func (s *Store) answered(p *peer, e *entry, size int64, err error) {
 		s.lose(p.id, 1)
 		s.o.Logger.Warn("a hint is dropped: its replica can never take it", "host_id", p.id, "why", err)
 		s.advance(p)
+	case errors.Is(err, ErrOverloaded):
+		e.state, p.shed = waiting, true
+		p.waiting++
+		s.stats.shed.Add(1)
 	default:
 		e.state = failed
 		p.refused++
 		s.stats.failures.Add(1)
 		s.o.Logger.Debug("hint not delivered", "host_id", p.id, "error", err)
 	}
-	signal(p.kick)
+}
+
+// place is where a record is read.
+type place struct {
+	seg  *segment
+	off  int64
+	size int64  // synced bytes of seg
+	old  *entry // it was issued before
 }
 
 // unreadable goes over bytes that went bad since Open looked at them. Another error, such as too many open files, ends the replay: it
 // says nothing about the hints.
-func (s *Store) unreadable(p *peer, at step, reason error) {
+func (s *Store) unreadable(p *peer, at place, reason error) {
 	name := s.segmentPath(p.id, at.seg.seq)
 	if damage(reason) {
 		b, err := s.readFile(name)
@@ -253,7 +336,7 @@ func damage(err error) bool {
 }
 
 // skipDamage goes on at the next good record of a segment's bytes. What was lost is left to repair.
-func (s *Store) skipDamage(p *peer, at step, b []byte, reason error) {
+func (s *Store) skipDamage(p *peer, at place, b []byte, reason error) {
 	next, good := at.size, int64(0)
 	for _, r := range scan(b[:min(at.size, int64(len(b)))]).records {
 		if r.start > at.off {
@@ -351,34 +434,4 @@ func (r *reader) bytes(off, n, size int64) ([]byte, error) {
 	}
 	from := off - r.start
 	return r.chunk[from : from+n : from+n], nil
-}
-
-// pace is a token bucket: bytes a second, with a burst of paceBurst.
-type pace struct {
-	perSecond int64
-	next      time.Time // when the bucket is empty
-}
-
-// paceBurst is how much may be sent at once after a pause.
-const paceBurst = 100 * time.Millisecond
-
-// wait takes n bytes from the bucket, and waits until they are there; false when ctx ended first.
-func (w *pace) wait(ctx context.Context, n int64) bool {
-	now := time.Now()
-	if earliest := now.Add(-paceBurst); w.next.Before(earliest) {
-		w.next = earliest
-	}
-	w.next = w.next.Add(time.Duration(float64(n) / float64(w.perSecond) * float64(time.Second)))
-	delay := w.next.Sub(now)
-	if delay <= 0 {
-		return true
-	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -17,12 +17,13 @@ type Stats struct {
 	Unwritten int64 // that the disk did not take
 	Dropped   int64 // refused for good, or the peer was forgotten
 	Failures  int64 // deliveries that failed
+	Shed      int64 // hints that their replica had no room for, sent again later
 	Corrupt   int64 // segments with a damaged record, set aside
 	Torn      int64 // segments whose tail was cut
 }
 
 type stats struct {
-	added, delivered, expired, obsolete, full, busy, unwritten, dropped, failures, corrupt, torn atomic.Int64
+	added, delivered, expired, obsolete, full, busy, unwritten, dropped, failures, shed, corrupt, torn atomic.Int64
 }
 
 // Stats gives the counters.
@@ -30,7 +31,7 @@ func (s *Store) Stats() Stats {
 	c := &s.stats
 	return Stats{
 		Added: c.added.Load(), Delivered: c.delivered.Load(), Expired: c.expired.Load(), Obsolete: c.obsolete.Load(),
-		Full: c.full.Load(), Busy: c.busy.Load(), Unwritten: c.unwritten.Load(), Dropped: c.dropped.Load(), Failures: c.failures.Load(),
+		Full: c.full.Load(), Busy: c.busy.Load(), Unwritten: c.unwritten.Load(), Dropped: c.dropped.Load(), Failures: c.failures.Load(), Shed: c.shed.Load(),
 		Corrupt: c.corrupt.Load(), Torn: c.torn.Load(),
 	}
 }
@@ -52,6 +53,7 @@ func (s *Store) show(r *metrics.Registry) {
 		{"nodedb_hints_unwritten_total", "Hints that the disk did not take (full, or failed), left to repair.", &s.stats.unwritten},
 		{"nodedb_hints_dropped_total", "Hints given up: their replica kept refusing them, or was removed.", &s.stats.dropped},
 		{"nodedb_hints_failures_total", "Deliveries of hints that failed.", &s.stats.failures},
+		{"nodedb_hints_shed_total", "Hints that their replica had no room for beside its requests, sent again later.", &s.stats.shed},
 		{"nodedb_hints_corrupt_segments_total", "Segments with damaged records, set aside.", &s.stats.corrupt},
 		{"nodedb_hints_torn_segments_total", "Segments whose tail a crash tore.", &s.stats.torn},
 	} {

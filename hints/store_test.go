@@ -34,7 +34,13 @@ func newPeers() *peers {
 	return &peers{got: map[vnodes.HostID][]string{}, down: map[vnodes.HostID]bool{}}
 }
 
-func (p *peers) deliver(to vnodes.HostID, mutation []byte, done func(error)) {
+func (p *peers) deliver(to vnodes.HostID, mutations [][]byte, done func(int, error)) {
+	for i, m := range mutations {
+		p.deliverOne(to, m, func(err error) { done(i, err) })
+	}
+}
+
+func (p *peers) deliverOne(to vnodes.HostID, mutation []byte, done func(error)) {
 	p.mu.Lock()
 	p.inFlight++
 	p.most = max(p.most, p.inFlight)
@@ -212,7 +218,7 @@ func TestInFlightIsBoundedAndEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPeers()
 		o := testOptions(disk.Crashable(), p)
-		o.InFlight = 5
+		o.InFlight, o.BatchBytes = 5, 1
 		s := open(t, o)
 		for _, h := range numbered(0, 20) {
 			add(t, s, host(1), h)
@@ -235,7 +241,7 @@ func TestProgressIsTheAcknowledgedPrefix(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPeers()
 		o := testOptions(disk.Crashable(), p)
-		o.InFlight = 4
+		o.InFlight, o.BatchBytes = 4, 1
 		s := open(t, o)
 		for _, h := range numbered(0, 6) {
 			add(t, s, host(1), h)
@@ -444,7 +450,7 @@ func TestForgetRemovesEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs, p := disk.Crashable(), newPeers()
 		o := testOptions(fs, p)
-		o.InFlight = 1
+		o.InFlight, o.BatchBytes = 1, 1
 		s := open(t, o)
 		for _, h := range numbered(0, 5) {
 			add(t, s, host(1), h)

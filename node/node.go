@@ -241,7 +241,7 @@ func (n *Node) openCluster() (err error) {
 		FS: n.FS, Dir: n.FS.PathJoin(n.Config.Data, "hints"), MaxBytes: int64(n.Config.MaxHintsSizePerHost),
 		MaxAge: time.Duration(n.Config.MaxHintWindow), BytesPerSecond: int64(n.Config.HintedHandoffRate),
 		Now:    func() time.Time { return time.UnixMicro(n.clock.Time()) }, // a wall clock that jumps must not age hints
-		Logger: n.logger, Deliver: n.deliverHint, Alive: c.Alive, Metrics: n.metrics, Fatal: n.fatal,
+		Logger: n.logger, Deliver: n.deliverHints, Alive: n.takesHints, Foreground: n.foreground, Metrics: n.metrics, Fatal: n.fatal,
 	})
 	if err != nil {
 		return err

@@ -186,7 +186,11 @@ func (r *Replica) apply(m *coordinator.WriteMessage, done func(error)) {
 		done(err)
 		return
 	}
-	r.writer.add(ms, func(err error) {
+	add := r.writer.add
+	if m.Background {
+		add = r.writer.addBackground
+	}
+	add(ms, func(err error) {
 		leave()
 		traceWrite(m, err)
 		done(asRemote(err))
@@ -243,6 +247,7 @@ func (r *Replica) Read(ctx context.Context, m *coordinator.ReadMessage, done fun
 
 // push hands a read to a reader, or sheds it.
 func (r *Replica) push(job func()) error {
+	r.writer.touch()
 	r.closing.RLock()
 	defer r.closing.RUnlock()
 	if r.closed {

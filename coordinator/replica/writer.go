@@ -3,6 +3,7 @@ package replica
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"nodedb/node/row"
 	"nodedb/node/rpc"
@@ -15,15 +16,28 @@ const (
 	// maxBurst bounds how many messages are written as one batch, and maxBurstBytes their mutations.
 	maxBurst      = 64
 	maxBurstBytes = 1 << 20
+	// maxQueuedBackground bounds the messages that wait though no client waits for them; more are refused as overload, and their senders slow down.
+	maxQueuedBackground = 16
+	// backgroundRest is how long such messages wait behind one that took the writer some time, as a multiple of that, beside requests: they get at
+	// most a twentieth of the writer, for what they cost later (log, flush, compaction) is several times what they cost here.
+	backgroundRest = 19
+	// requestsLast is how long after the last request there still are some.
+	requestsLast = 100 * time.Millisecond
 )
 
 // writer brings messages to the store: what arrived while it wrote the last batch becomes the next one. A store whose disk stalls holds up the writer alone, not the
 // connections' readers nor the coordinator's callers.
+//
+// Messages that no client waits for have a queue of their own. While the node has no other requests they are written as they come; beside requests they rest
+// after each. They are never left out altogether: then a busy node would not be whole again.
 type writer struct {
-	store Store
-	queue chan queued
-	bytes atomic.Int64 // of the mutations in queue
-	ended sync.WaitGroup
+	store      Store
+	queue      chan queued
+	background chan queued
+	requested  atomic.Int64 // when the last request came, ns
+	restUntil  time.Time    // the writer's own: before then nothing is taken from background
+	bytes      atomic.Int64 // of the mutations in queue
+	ended      sync.WaitGroup
 
 	mu struct {
 		sync.RWMutex
@@ -38,7 +52,7 @@ type queued struct {
 }
 
 func newWriter(store Store) *writer {
-	w := &writer{store: store, queue: make(chan queued, maxQueuedWrites)}
+	w := &writer{store: store, queue: make(chan queued, maxQueuedWrites), background: make(chan queued, maxQueuedBackground)}
 	w.ended.Go(w.run)
 	return w
 }
@@ -51,19 +65,47 @@ func (w *writer) close() {
 	w.ended.Wait()
 }
 
+// touch notes that a request came.
+func (w *writer) touch() { w.requested.Store(time.Now().UnixNano()) }
+
 // add queues a message's mutations; done may be called from any goroutine.
 func (w *writer) add(ms []row.Mutation, done func(error)) {
+	w.touch()
 	q := queued{ms, sizeOf(ms), done}
 	if err := w.push(q); err != nil {
 		done(err)
 	}
 }
 
+// addBackground queues a message that no client waits for.
+func (w *writer) addBackground(ms []row.Mutation, done func(error)) {
+	if err := w.pushBackground(queued{ms, sizeOf(ms), done}); err != nil {
+		done(err)
+	}
+}
+
+func (w *writer) pushBackground(q queued) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.mu.closed {
+		return errClosing
+	}
+	select {
+	case w.background <- q:
+		return nil
+	default:
+		return &rpc.RemoteError{Code: rpc.CodeOverloaded, Message: "too many hints wait for the replica's disk"}
+	}
+}
+
+// errClosing refuses what comes, or still waits, when the node stops.
+var errClosing = &rpc.RemoteError{Code: rpc.CodeNotReady, Message: "the replica is shutting down"}
+
 func (w *writer) push(q queued) error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.mu.closed {
-		return &rpc.RemoteError{Code: rpc.CodeNotReady, Message: "the replica is shutting down"}
+		return errClosing
 	}
 	if w.bytes.Add(int64(q.size)) <= maxQueuedBytes {
 		select {
@@ -77,8 +119,53 @@ func (w *writer) push(q queued) error {
 }
 
 func (w *writer) run() {
-	for first := range w.queue {
-		w.write(w.gather(first))
+	for w.step() {
+	}
+	for {
+		select {
+		case q := <-w.background:
+			q.done(errClosing)
+		default:
+			return
+		}
+	}
+}
+
+// step writes what comes next; false: the queue was closed. A background message goes first once it has rested: its share is bounded by that, and who
+// always lets others go first may wait for ever.
+func (w *writer) step() bool {
+	background, rested := w.background, (<-chan time.Time)(nil)
+	if rest := time.Until(w.restUntil); rest > 0 {
+		timer := time.NewTimer(rest)
+		defer timer.Stop()
+		background, rested = nil, timer.C
+	} else {
+		select {
+		case q := <-background:
+			w.writeBackground(q)
+			return true
+		default:
+		}
+	}
+	select {
+	case q, open := <-w.queue:
+		if open {
+			w.write(w.gather(q))
+		}
+		return open
+	case q := <-background:
+		w.writeBackground(q)
+	case <-rested:
+	}
+	return true
+}
+
+func (w *writer) writeBackground(q queued) {
+	begun := time.Now()
+	w.write([]queued{q})
+	now := time.Now()
+	if now.UnixNano()-w.requested.Load() < int64(requestsLast) {
+		w.restUntil = now.Add(backgroundRest * now.Sub(begun))
 	}
 }
 

@@ -51,6 +51,15 @@ func (m *Mutation) Append(dst []byte) []byte {
 	return dst
 }
 
+// MutationPlace reads from a mutation's bytes where it goes, and looks at nothing else.
+func MutationPlace(b []byte) (StorageID, vnodes.Token, error) {
+	if len(b) < mutationFixed || b[0] != mutationVersion {
+		_, _, err := DecodeMutation(b) // says what is wrong
+		return 0, 0, err
+	}
+	return StorageID(le.Uint32(b[1:])), vnodes.Token(le.Uint64(b[5:])), nil
+}
+
 // entries is the number of rows with content.
 func (m *Mutation) entries() (n int) {
 	for i := range m.Rows {

@@ -1,0 +1,83 @@
+package replica
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"nodedb/node/row"
+	"nodedb/node/rpc"
+)
+
+// timedStore takes a millisecond for each batch and notes when it began.
+type timedStore struct {
+	*memStore
+	begun []time.Duration // of batches for partition "hint"
+	since time.Time
+}
+
+func (s *timedStore) Apply(ms []row.Mutation, done func(error)) {
+	if string(ms[0].Key) == "hint" {
+		s.begun = append(s.begun, time.Since(s.since))
+	}
+	time.Sleep(time.Millisecond)
+	s.memStore.Apply(ms, done)
+}
+
+// What no client waits for follows at once on an idle node, and gets a twentieth of the writer beside requests; a request never waits for more than one of them.
+func TestBackgroundWritesMakeWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &timedStore{memStore: &memStore{}, since: time.Now()}
+		w := newWriter(store)
+		refused, written := 0, 0
+		hint := func(err error) {
+			var re *rpc.RemoteError
+			switch {
+			case err == nil:
+				written++
+			case errors.As(err, &re) && re.Code == rpc.CodeOverloaded:
+				refused++
+			default:
+				t.Error(err)
+			}
+		}
+		add := func(n int) {
+			for range n {
+				w.addBackground([]row.Mutation{mutation("hint", 1, "a", 10)}, hint)
+			}
+		}
+		add(10)
+		time.Sleep(11 * time.Millisecond)
+		synctest.Wait()
+		if written != 10 {
+			t.Errorf("%d of 10 written on an idle node after 11 ms", written)
+		}
+		w.add([]row.Mutation{mutation("request", 1, "a", 10)}, func(error) {})
+		synctest.Wait() // the writer is busy with it
+		add(maxQueuedBackground + 4)
+		if refused != 4 {
+			t.Errorf("%d refused, want those beyond %d", refused, maxQueuedBackground)
+		}
+		slowest := time.Duration(0)
+		for range 100 {
+			at := time.Now()
+			w.add([]row.Mutation{mutation("request", 1, "a", 10)}, func(error) { slowest = max(slowest, time.Since(at)) })
+			time.Sleep(5 * time.Millisecond)
+		}
+		if slowest > 3*time.Millisecond {
+			t.Errorf("a request took %v; what is under way, one background write and its own take 3 ms", slowest)
+		}
+		for i := 11; i < len(store.begun); i++ {
+			if rest := store.begun[i] - store.begun[i-1]; rest < (1+backgroundRest)*time.Millisecond || rest > (4+backgroundRest)*time.Millisecond {
+				t.Errorf("background write %d begins %v after the one before", i, rest)
+			}
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if written != 10+maxQueuedBackground {
+			t.Errorf("%d written, want all but the refused", written)
+		}
+		w.close()
+	})
+}
