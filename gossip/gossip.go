@@ -152,6 +152,7 @@ func (m *Members) config() *memberlist.Config {
 	c.GossipInterval, c.GossipToTheDeadTime = t.Gossip, t.ToTheDead
 	c.PushPullInterval, c.TCPTimeout = t.PushPull, t.Stream
 	c.SuspicionMult, c.SuspicionMaxTimeoutMult = suspicionMult, suspicionMaxMult
+	c.RetransmitMult = retransmitMult
 	c.DeadNodeReclaimTime = t.Probe // a member may come back at another address; the metadata log says whether it may stay
 	c.EnableCompression = false     // news is small
 	c.Delegate = m.news
