@@ -6,6 +6,7 @@ import (
 
 	"nodedb/coordinator/consistency"
 	"nodedb/coordinator/readrepair"
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 	"nodedb/vnodes"
@@ -82,12 +83,15 @@ func (op *readOp) repair() {
 	op.mu.tracker, op.mu.merged = tracker, merged.Page
 	op.mu.Unlock()
 	for i, n := range nodes {
-		if len(merged.Repairs[i]) == 0 {
+		if len(merged.Repairs[i]) == 0 || fault.Planted("coordinator/read-repair-skipped") {
 			op.repaired(n, nil)
 			continue
 		}
 		op.c.stats.Repaired.Add(1)
 		op.sendRepair(n, merged.Repairs[i])
+		if fault.Planted("coordinator/answers-before-repair") {
+			op.repaired(n, nil)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nodedb/coordinator/consistency"
+	"nodedb/node/fault"
 	"nodedb/node/rpc"
 	"nodedb/node/trace"
 	"nodedb/vnodes"
@@ -165,7 +166,9 @@ func (op *writeOp) send() {
 		case n.node.ID == op.c.Self:
 			self = n
 		case !n.alive:
-			op.hint(n, op.r.Level == consistency.Any)
+			if !fault.Planted("coordinator/dead-not-hinted") {
+				op.hint(n, op.r.Level == consistency.Any)
+			}
 			op.failed(n, rpc.ErrUnreachable, false)
 		default:
 			op.sendRemote(n, &fence)
@@ -220,7 +223,7 @@ func (op *writeOp) answer(n *nodeWrite, err error) {
 	}
 	if isClockRefusal(err) {
 		op.refusedClock(n)
-	} else if wantsHint(err) && (n.node.ID != op.c.Self || isOverload(err)) { // a disk that is full or broken can't keep hints for itself
+	} else if wantsHint(err) && !fault.Planted("coordinator/timed-out-not-hinted") && (n.node.ID != op.c.Self || isOverload(err)) { // a disk that is full or broken can't keep hints for itself
 		op.hint(n, false)
 	}
 	op.failed(n, err, isTimeout(err))
@@ -351,9 +354,13 @@ func (op *writeOp) hint(n *nodeWrite, countsAs bool) {
 	if op.span != nil {
 		op.span.Addf("Leaving %d hint(s) for /%s", len(n.targets), n.node.Address)
 	}
+	to := n.node.ID
+	if fault.Planted("coordinator/hint-for-another-node") {
+		to = op.nodes[0].node.ID
+	}
 	for _, t := range n.targets {
 		op.c.stats.Hinted.Add(1)
-		op.c.Hints.Add(n.node.ID, op.targets[t].bytes, func(err error) {
+		op.c.Hints.Add(to, op.targets[t].bytes, func(err error) {
 			if err == nil && countsAs {
 				op.hinted(t)
 			}
@@ -391,6 +398,10 @@ func (op *writeOp) again(n *nodeWrite, epoch uint64) {
 	op.c.afterMove(op.until, op.attempt, op.c.Cluster.Peer(n.node), epoch, func(err error) {
 		if err != nil {
 			done(&Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, BlockFor: 1})
+			return
+		}
+		if fault.Planted("coordinator/move-ends-write") { // as if what was answered under the older ring were enough
+			done(nil)
 			return
 		}
 		op.c.startWrite(op.ctx, op.r, op.until, op.attempt+1, done)

@@ -4,6 +4,7 @@ import (
 	"io"
 	"time"
 
+	"nodedb/node/fault"
 	"nodedb/vnodes"
 )
 
@@ -154,6 +155,9 @@ func (p *peer) advance() (worthSaving bool) {
 
 // delivered reports whether a segment holds nothing any more that is pending.
 func (p *peer) delivered(seg *segment) bool {
+	if fault.Planted("hints/segment-removed-when-sent") {
+		return seg.size > headerBytes && !p.cursor.before(position{seg.seq, seg.size})
+	}
 	return seg.size > headerBytes && !p.acked.before(position{seg.seq, seg.size})
 }
 

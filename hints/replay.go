@@ -10,6 +10,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"nodedb/node/fault"
 )
 
 // ready lists the peers that could be sent to, if they are alive: who has waited longest first.
@@ -250,6 +252,10 @@ func (s *Store) issue(p *peer, at *step, records []record) *batch {
 		return nil
 	}
 	b.left = len(b.entries)
+	if fault.Planted("hints/progress-before-delivery") {
+		p.acked, p.saveNow = p.cursor, true
+		s.markDirty(p)
+	}
 	p.inFlight++
 	p.inBytes += b.bytes
 	return b

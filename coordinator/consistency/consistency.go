@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"nodedb/node/fault"
 	"nodedb/vnodes"
 )
 
@@ -89,6 +90,9 @@ func (l Level) required(side []*vnodes.Node, rep vnodes.Replication, dc string) 
 		return 3
 	case All:
 		return max(1, factor)
+	}
+	if fault.Planted("consistency/half-of-even-is-quorum") {
+		return (factor + 1) / 2
 	}
 	return factor/2 + 1
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"nodedb/node/fault"
 	"nodedb/vnodes"
 )
 
@@ -170,7 +171,8 @@ func (t *Tracker) Fail(id vnodes.HostID) { t.note(id, failed) }
 
 func (t *Tracker) note(id vnodes.HostID, a answer) {
 	i := t.find(id)
-	if i < 0 || t.state[i] >= a {
+	again := fault.Planted("consistency/ack-counted-twice") && a == acked
+	if i < 0 || t.state[i] >= a && !again {
 		return
 	}
 	was := t.state[i]
@@ -183,7 +185,7 @@ func (t *Tracker) note(id vnodes.HostID, a answer) {
 		if was == failed {
 			n.failed--
 		}
-		if a == acked {
+		if a == acked || fault.Planted("consistency/failure-counts-as-ack") {
 			n.received++
 		} else {
 			n.failed++

@@ -6,6 +6,7 @@ package paxos
 import (
 	"bytes"
 
+	"nodedb/node/fault"
 	"nodedb/vnodes"
 )
 
@@ -56,13 +57,13 @@ func (a *Acceptor) Prepare(b Ballot) (p Promise, changed bool) {
 		return Promise{Promised: a.Promised, Accepted: a.Accepted}, false
 	}
 	a.Promised = b
-	return Promise{OK: true, Promised: b, Accepted: a.Accepted}, true
+	return Promise{OK: true, Promised: b, Accepted: a.Accepted}, !fault.Planted("paxos/promise-not-stored")
 }
 
 // Accept takes a value under b unless a higher ballot was promised. It keeps value. The same accept again is granted
 // again.
 func (a *Acceptor) Accept(b Ballot, value []byte) (ok bool, promised Ballot, changed bool) {
-	if b.Less(a.Promised) || b == (Ballot{}) {
+	if b.Less(a.Promised) && !fault.Planted("paxos/accepts-below-promise") || b == (Ballot{}) {
 		return false, a.Promised, false
 	}
 	if a.Accepted != nil && a.Accepted.Ballot == b {

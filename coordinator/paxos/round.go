@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"nodedb/node/fault"
 	"nodedb/vnodes"
 )
 
@@ -152,7 +153,7 @@ func (r *Round) Ballot() Ballot { return r.ballot }
 
 // Value is what is proposed: to be trusted from Accepting on.
 func (r *Round) Value() []byte {
-	if r.adopted != nil {
+	if r.adopted != nil && !fault.Planted("paxos/proposes-its-own") {
 		return r.adopted.Value
 	}
 	return r.own

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/vnodes"
 )
@@ -58,6 +59,9 @@ func Merge(storage row.StorageID, pages [][]byte, reverse bool) (*Answer, error)
 
 // Digest is the hash of a page's content, its stop included.
 func Digest(page []byte) (digest [16]byte) {
+	if fault.Planted("readrepair/digest-ignores-last-column") {
+		page = page[:max(0, len(page)-4)]
+	}
 	a, b := vnodes.Hash128(page)
 	binary.LittleEndian.PutUint64(digest[:], a)
 	binary.LittleEndian.PutUint64(digest[8:], b)

@@ -13,6 +13,7 @@ import (
 	"nodedb/coordinator"
 	"nodedb/coordinator/readrepair"
 	"nodedb/node/clock"
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 	"nodedb/node/storage"
@@ -160,7 +161,7 @@ func (r *Replica) admit(from rpc.Peer, until time.Time, f *coordinator.Fence, ne
 			return
 		}
 	}
-	if r.Cluster.View().Epoch >= f.Needs {
+	if r.Cluster.View().Epoch >= f.Needs || fault.Planted("replica/lacking-epoch-not-awaited") {
 		next(nil)
 		return
 	}
@@ -215,7 +216,7 @@ func (r *Replica) decode(view *coordinator.View, m *coordinator.WriteMessage) ([
 // owns checks that a write was sent under a ring as new as this node's. A request of an older ring counts its answers among owners that may not be the
 // present ones: even a replica that still is an owner refuses it, or former owners could make up a level.
 func (r *Replica) owns(view *coordinator.View, f *coordinator.Fence, id row.StorageID) error {
-	if view.Ring.Epoch() > f.Ring {
+	if view.Ring.Epoch() > f.Ring && !fault.Planted("replica/stale-ring-may-write") {
 		return r.notOwner(view)
 	}
 	return r.exists(view, id)
@@ -278,10 +279,10 @@ func (r *Replica) read(ctx context.Context, m *coordinator.ReadMessage, buf []by
 
 // answersReads checks that a read was sent under a ring as new as this node's, and that what it asks for is here.
 func (r *Replica) answersReads(m *coordinator.ReadMessage) error {
-	if r.Pending != nil && r.Pending(m.Spec.Storage) {
+	if r.Pending != nil && r.Pending(m.Spec.Storage) && !fault.Planted("replica/pending-answers-reads") {
 		return &rpc.RemoteError{Code: rpc.CodeNotReady, Message: "the replica was restarted and waits for the memory table's rows"}
 	}
-	if view := r.Cluster.View(); view.Ring.Epoch() > m.Ring {
+	if view := r.Cluster.View(); view.Ring.Epoch() > m.Ring && !fault.Planted("replica/stale-ring-may-read") {
 		return r.notOwner(view)
 	}
 	return nil

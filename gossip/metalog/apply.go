@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"nodedb/node/fault"
 	"nodedb/query/schema"
 	"nodedb/vnodes"
 )
@@ -23,7 +24,7 @@ func Apply(s *State, e *Entry) (next *State, target schema.Target, err error) {
 		return next, target, err
 	}
 	ok, duplicate := s.seen(e.ID)
-	if !duplicate {
+	if !duplicate || fault.Planted("metalog/entry-applied-twice") {
 		next, target, err = change(s, e)
 		if next == nil && err == nil {
 			return nil, target, fmt.Errorf("%w: entry %d is of %s", ErrUnknown, s.Epoch+1, e.Kind)

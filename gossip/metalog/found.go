@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"nodedb/node/fault"
 	"nodedb/node/rpc"
 	"nodedb/vnodes"
 )
@@ -263,7 +264,7 @@ func (f *founder) enough(present int) bool {
 			return false
 		}
 	}
-	if present <= len(f.set)/2 {
+	if present <= len(f.set)/2 && !fault.Planted("metalog/founds-by-a-minority") {
 		f.ready = time.Time{}
 		return false
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"nodedb/node/fault"
 )
 
 // ErrSkew says that a timestamp lies too far in the future.
@@ -113,6 +115,9 @@ func New(o Options) (*HLC, error) {
 	c := &HLC{wall: o.Wall, mono: o.Mono, persist: o.Persist, suspect: o.Suspect, maxSkew: o.MaxSkew, ceiling: o.Ceiling}
 	c.base.Store(c.wall().UnixMicro() - c.mono().Microseconds())
 	c.first = max(o.Ceiling, c.Time()-1)
+	if fault.Planted("clock/restarts-below-ceiling") {
+		c.first = c.Time() - 1
+	}
 	c.last.Store(c.first)
 	return c, nil
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"sort"
+
+	"nodedb/node/fault"
 )
 
 // RangeDeletion deletes the rows of one partition with Start <= clustering key < End (encoded bytes) at or below Timestamp.
@@ -54,6 +56,9 @@ func (h *Header) Covering(clustering []byte) int64 {
 
 // reaches reports whether the range ends beyond key.
 func (r *RangeDeletion) reaches(key []byte) bool {
+	if fault.Planted("row/range-end-included") {
+		return r.End == nil || bytes.Compare(key, r.End) <= 0
+	}
 	return r.End == nil || bytes.Compare(key, r.End) < 0
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"sync"
+
+	"nodedb/node/fault"
 )
 
 // Merge appends the merge of row fragments to dst. It is total, commutative, associative and idempotent, and its result is
@@ -175,7 +177,10 @@ func mergeCell(a, b *Cell) Cell {
 // wins reports whether a replaces b, a cell of the same place.
 func wins(a, b *Cell) bool {
 	if a.Timestamp != b.Timestamp {
-		return a.Timestamp > b.Timestamp
+		return (a.Timestamp > b.Timestamp) != fault.Planted("row/merge-keeps-older")
+	}
+	if fault.Planted("row/tie-by-arrival") {
+		return true
 	}
 	if ra, rb := strength(a), strength(b); ra != rb {
 		return ra > rb
@@ -192,7 +197,7 @@ func wins(a, b *Cell) bool {
 // strength says which kind wins between equal timestamps.
 func strength(c *Cell) int {
 	switch {
-	case c.Kind != Live:
+	case c.Kind != Live && !fault.Planted("row/tombstone-loses-tie"):
 		return 2
 	case c.Expiry != NoExpiry:
 		return 1

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/vnodes"
 )
@@ -233,7 +234,7 @@ func (r *reader) resumeInside(after *row.Position) {
 		return
 	}
 	r.fromBuf = append(r.fromBuf[:0], after.Clustering...)
-	if after.Inclusive == r.spec.Reverse {
+	if (after.Inclusive == r.spec.Reverse) != fault.Planted("storage/page-repeats-a-row") {
 		r.fromBuf = append(r.fromBuf, 0) // the next key after Clustering
 	}
 	if r.spec.Reverse {

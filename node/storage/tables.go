@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/vnodes"
 )
@@ -120,7 +121,7 @@ const headersPrefix = "headers/"
 func (e *Engine) loadHeaderFlags() error {
 	e.mu.headers = make(map[row.StorageID]bool)
 	return e.scanSpace(spaceEngine, headersPrefix, func(name string, _ []byte) bool {
-		if id := name[len(headersPrefix):]; len(id) == storageBytes {
+		if id := name[len(headersPrefix):]; len(id) == storageBytes && !fault.Planted("storage/header-flags-lost") {
 			e.mu.headers[row.StorageID(binary.BigEndian.Uint32([]byte(id)))] = true
 		}
 		return true

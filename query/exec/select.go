@@ -6,6 +6,7 @@ import (
 
 	"nodedb/coordinator"
 	"nodedb/coordinator/consistency"
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/node/storage"
 	"nodedb/query/plan"
@@ -387,7 +388,7 @@ func (w *walk) noteLast() {
 	if !w.last.sawRow || w.last.Done || w.last.Token != w.token || !sameBytes(w.last.Key, w.key) {
 		w.last = place{row.Position{Token: w.token, Key: w.key}, true, 0}
 	}
-	w.last.Clustering, w.last.Inclusive, w.last.emitted = w.reader.Clustering, false, w.o.emitted
+	w.last.Clustering, w.last.Inclusive, w.last.emitted = w.reader.Clustering, fault.Planted("exec/page-state-repeats-a-row"), w.o.emitted
 }
 
 // sameBytes reports whether two slices are the same memory.
