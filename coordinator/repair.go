@@ -26,7 +26,9 @@ func (op *readOp) resolve() {
 	candidates := op.mu.candidates
 	op.mu.Unlock()
 	full := op.spec
-	full.PartitionRows, full.NoRows = 0, false
+	if !fault.Planted("coordinator/limit-before-merge") {
+		full.PartitionRows, full.NoRows = 0, false
+	}
 	for _, remote := range []bool{true, false} {
 		for _, n := range candidates {
 			if (n.ID != op.c.Self) == remote {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"nodedb/node/disk"
+	"nodedb/node/fault"
 	"nodedb/node/metrics"
 	"nodedb/vnodes"
 )
@@ -259,6 +260,9 @@ func (s *Store) Lost() map[vnodes.HostID]int64 {
 
 // lose counts hints that a peer will not get from here. REQUIRES: mu.
 func (s *Store) lose(to vnodes.HostID, n int64) {
+	if fault.Planted("hints/loss-not-told") {
+		return
+	}
 	s.mu.lost[to] += n
 	if !slices.Contains(s.mu.untold, to) {
 		s.mu.untold = append(s.mu.untold, to)

@@ -238,7 +238,7 @@ func (s *Store) issue(p *peer, at *step, records []record) *batch {
 			p.cursor.offset = e.end
 			at.seg.issued++
 		}
-		if rec.createdMs <= cutoff {
+		if rec.createdMs <= cutoff && !fault.Planted("hints/expired-still-sent") {
 			p.settle(e)
 			s.stats.expired.Add(1)
 			s.lose(p.id, 1)

@@ -9,6 +9,7 @@ import (
 	"nodedb/coordinator"
 	"nodedb/coordinator/consistency"
 	"nodedb/hints"
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 	"nodedb/query/schema"
@@ -45,7 +46,7 @@ func (n *Node) deliverHints(to vnodes.HostID, mutations [][]byte, done func(i in
 			}
 			continue
 		}
-		if place, _, ok := view.Placement(table.Keyspace); ok && (!member || !place.Replicas(token).Contains(to)) {
+		if place, _, ok := view.Placement(table.Keyspace); ok && (!member || !place.Replicas(token).Contains(to)) && !fault.Planted("node/hint-sent-to-former-owner") {
 			n.rewrite(table, m, func(err error) { done(i, err) })
 			continue
 		}
@@ -64,7 +65,7 @@ func (n *Node) sendHints(view *coordinator.View, to *vnodes.Node, batch []hint, 
 	}
 	n.coordinator.SendHints(view, to, mutations, hintTimeout, func(err error) {
 		outcome := n.hintOutcome(to, &batch[0], err)
-		if half := len(batch) / 2; half > 0 && (errors.Is(outcome, hints.ErrRefused) || errors.Is(outcome, hints.ErrObsolete)) {
+		if half := len(batch) / 2; half > 0 && !fault.Planted("node/refused-hint-takes-batch-along") && (errors.Is(outcome, hints.ErrRefused) || errors.Is(outcome, hints.ErrObsolete)) {
 			n.sendHints(view, to, batch[:half], done)
 			n.sendHints(view, to, batch[half:], done)
 			return

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"nodedb/coordinator/consistency"
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/query/schema"
 	"nodedb/vnodes"
@@ -134,7 +135,11 @@ func (n *Node) refillTable(ctx context.Context, t *schema.Table) error {
 
 // refillRange fetches one range; lost is 1 when there is nobody left to fetch it from.
 func (n *Node) refillRange(ctx context.Context, t *schema.Table, rr vnodes.RangeReplicas) (lost int, err error) {
-	err = n.fetch(ctx, streamJob{t, rr.Range, consistency.Quorum})
+	level := consistency.Quorum
+	if fault.Planted("node/memory-refilled-from-one") {
+		level = consistency.One
+	}
+	err = n.fetch(ctx, streamJob{t, rr.Range, level})
 	if err == nil {
 		return 0, nil
 	}

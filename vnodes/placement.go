@@ -3,6 +3,8 @@ package vnodes
 import (
 	"maps"
 	"slices"
+
+	"nodedb/node/fault"
 )
 
 // Replicas are the owners of one token. Old and New differ only while a range moves; then a consistency level has to
@@ -92,7 +94,7 @@ func readNew(from, to []*Node) bool {
 		for _, n := range list {
 			switch n.State {
 			case StateJoining, StateLeaving:
-				return false
+				return fault.Planted("vnodes/new-owners-read-too-early")
 			case StateJoiningRead, StateLeavingRead:
 				moved = true
 			}
@@ -125,6 +127,9 @@ func (p *Placement) Replicas(t Token) *Replicas {
 	if lo == len(p.ends) {
 		lo = 0
 	}
+	if fault.Planted("vnodes/token-belongs-to-next-range") && len(p.ends) > 0 && p.ends[lo] == t {
+		lo = (lo + 1) % len(p.ends)
+	}
 	return &p.replicas[lo]
 }
 
@@ -146,7 +151,7 @@ func (p *Placement) Ranges() []RangeReplicas {
 		all = append(all, RangeReplicas{Range{start, end}, &p.replicas[i]})
 		start = end
 	}
-	if start != MaxToken {
+	if start != MaxToken && !fault.Planted("vnodes/wrapping-range-left-out") {
 		all = append(all, RangeReplicas{Range{start, MaxToken}, &p.replicas[0]})
 	}
 	return all

@@ -108,7 +108,7 @@ func (w *walk) start(pages [][]byte) error {
 		if err != nil {
 			return err
 		}
-		if stop != nil && (w.stop == nil || w.order.comparePositions(stop, w.stop) < 0) {
+		if stop != nil && (w.stop == nil || (w.order.comparePositions(stop, w.stop) < 0) != fault.Planted("readrepair/stops-at-the-furthest")) {
 			w.stop = stop
 		}
 		size = max(size, len(p))
@@ -250,7 +250,7 @@ func (w *walk) row(clustering []byte) error {
 
 // shadow gives v without what covering deletes: v itself when that is nothing.
 func (w *walk) shadow(v row.View, covering int64) row.View {
-	if !v.CoveredBy(covering) {
+	if !v.CoveredBy(covering) || fault.Planted("readrepair/merged-deletion-covers-nothing") {
 		return v
 	}
 	start := len(w.arena)

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 )
@@ -210,6 +211,13 @@ func (w *writer) write(burst []queued) {
 	}
 	w.store.Apply(all, func(err error) {
 		if err != nil {
+			if fault.Planted("replica/burst-is-refused-whole") {
+				for _, q := range burst {
+					q.done(err)
+				}
+				w.ended.Done()
+				return
+			}
 			go w.oneByOne(burst) // not here: done must not call Apply
 			return
 		}

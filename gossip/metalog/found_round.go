@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nodedb/coordinator/paxos"
+	"nodedb/node/fault"
 	"nodedb/node/rpc"
 	"nodedb/vnodes"
 )
@@ -47,6 +48,9 @@ func (f *founder) found(ctx context.Context, present []vnodes.Node) {
 	voters := make([]vnodes.HostID, len(f.set))
 	for i, address := range f.set {
 		voters[i] = voterOf(address)
+	}
+	if fault.Planted("metalog/founds-by-a-minority") {
+		voters = []vnodes.HostID{voterOf(f.self)}
 	}
 	b := paxos.Ballot{Time: f.highest, Node: f.log.o.Self}
 	round := paxos.NewRound(b, voters, f.entry(present).Append(nil))

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"nodedb/coordinator/paxos"
+	"nodedb/node/fault"
 	"nodedb/query/schema"
 )
 
@@ -101,6 +102,10 @@ func (l *Log) vote(epoch uint64, change func(a *paxos.Acceptor) (changed bool)) 
 	}
 	next := *a // the old one stays, should the store fail
 	if !change(&next) {
+		return nil
+	}
+	if fault.Planted("metalog/vote-only-in-memory") {
+		l.core.acceptors[epoch] = &next
 		return nil
 	}
 	if err := l.o.Store.PutSystemMeta(map[string][]byte{keyAcceptor(epoch): next.Append(nil)}); err != nil {

@@ -75,7 +75,7 @@ func (h *Header) Append(dst []byte) []byte {
 	}
 	x := h.Static.Index()
 	static := h.Static
-	if x.touched(h.Deletion) {
+	if x.touched(h.Deletion) && !fault.Planted("row/deletion-spares-statics") {
 		static = Shadow(nil, static, h.Deletion)
 	}
 	return appendHeader(dst, h.Deletion, ranges, static)

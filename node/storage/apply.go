@@ -59,6 +59,10 @@ func (w *write) release() {
 // Errors: ErrClosed, ErrFailStop, ErrCorrupt, ErrDiskFull, ErrDropped, ErrTooLarge. In all of them but ErrFailStop and
 // ErrCorrupt nothing was written. Apply waits while maxInFlight writes wait for their sync.
 func (e *Engine) Apply(ms []row.Mutation, done func(error)) {
+	if len(ms) > 1 && fault.Planted("storage/batch-in-parts") {
+		e.Apply(ms[:1], func(error) {})
+		ms = ms[1:]
+	}
 	if err := e.enter(); err != nil {
 		done(err)
 		return
@@ -210,7 +214,7 @@ func (e *Engine) afterVisible(w *write) {
 // deletes it too.
 func (e *Engine) admitAgain(w *write, ms []row.Mutation) error {
 	now := e.tables.Load()
-	if now == w.tables {
+	if now == w.tables || fault.Planted("storage/dropped-table-takes-writes") {
 		return nil
 	}
 	w.tables = now

@@ -221,7 +221,7 @@ func (w *walk) read(spec *storage.ReadSpec) (stopped bool, err error) {
 		if err != nil || full {
 			return true, err
 		}
-		if w.after = stop; stop == nil {
+		if w.after = stop; stop == nil || fault.Planted("exec/short-page-ends-the-read") {
 			return w.leave()
 		}
 		if w.exhausted() {
@@ -325,6 +325,9 @@ func (w *walk) leave() (full bool, err error) {
 	done := place{Position: row.Position{Token: w.token, Key: w.key, Done: true}}
 	if w.sel.Distinct && (w.sawRow || w.statics) || !w.sawRow && w.statics && !w.sel.Where.OnRows {
 		if w.o.full() && !w.o.open {
+			if fault.Planted("exec/static-row-lost-at-page-edge") {
+				w.last = done
+			}
 			w.pause(w.last)
 			return true, nil
 		}
@@ -354,6 +357,9 @@ func (w *walk) row() (full bool, err error) {
 		return false, nil
 	}
 	if w.o.full() && !w.o.open { // there is a row beyond the page
+		if fault.Planted("exec/page-state-skips-a-row") {
+			w.noteLast()
+		}
 		w.pause(w.last)
 		return true, nil
 	}

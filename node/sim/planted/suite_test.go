@@ -31,10 +31,10 @@ type suite struct {
 	one sync.Mutex // real processes: one run at a time
 }
 
-// build compiles the tests of every package, once.
-func build(t *testing.T) (suites []*suite) {
+// build compiles, once, the tests of every package that links one of the folders' packages.
+func build(t *testing.T, folders map[string]bool) (suites []*suite) {
 	t.Helper()
-	dir := t.TempDir()
+	dir := filepath.Join(os.TempDir(), "nodedb-planted") // kept: linking is what takes longest, and most of it need not be done again
 	list := exec.Command("go", "list", "-tags", "planted", "-test", "-f", `{{.ImportPath}}	{{join .Deps " "}}`, "./...")
 	list.Dir = root
 	list.Stderr = os.Stderr
@@ -55,6 +55,9 @@ func build(t *testing.T) (suites []*suite) {
 		}
 		s.links["nodedb/node"] = s.links["nodedb/node"] || folder == "node/e2e" // what it builds has all
 		s.rapid = s.links["pgregory.net/rapid"]
+		if !s.linksAny(folders) || folder == "node/e2e" && !*e2e {
+			continue
+		}
 		cmd := exec.Command("go", "test", "-c", "-tags", "planted", "-o", s.binary, "./"+folder)
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -63,6 +66,15 @@ func build(t *testing.T) (suites []*suite) {
 		suites = append(suites, s)
 	}
 	return suites
+}
+
+func (s *suite) linksAny(folders map[string]bool) bool {
+	for f := range folders {
+		if s.links["nodedb/"+f] {
+			return true
+		}
+	}
+	return false
 }
 
 // passClean runs every suite without a bug: it has to pass, and shows what it costs.
@@ -81,9 +93,7 @@ func passClean(t *testing.T, suites []*suite) {
 		})
 	}
 	for _, s := range suites {
-		if s.folder != "node/e2e" || *e2e {
-			next <- s
-		}
+		next <- s
 	}
 	close(next)
 	all.Wait()
