@@ -61,7 +61,7 @@ type HLC struct {
 	ceiling int64 // of the last run, µs
 	first   int64 // what last began with, µs; under comparing
 
-	base     atomic.Int64 // time is base + mono(), µs; moved under comparing
+	base     atomic.Int64 // time is base + mono(), ns; moved under comparing
 	next     atomic.Int64 // the wall clock is looked at again once mono() reaches this, ns
 	doubt    atomic.Pointer[doubt]
 	distrust atomic.Pointer[error]
@@ -113,7 +113,7 @@ func New(o Options) (*HLC, error) {
 		o.Suspect = func() {}
 	}
 	c := &HLC{wall: o.Wall, mono: o.Mono, persist: o.Persist, suspect: o.Suspect, maxSkew: o.MaxSkew, ceiling: o.Ceiling}
-	c.base.Store(c.wall().UnixMicro() - c.mono().Microseconds())
+	c.base.Store(c.wall().UnixNano() - int64(c.mono()))
 	c.first = max(o.Ceiling, c.Time()-1)
 	if fault.Planted("clock/restarts-below-ceiling") {
 		c.first = c.Time() - 1
@@ -164,7 +164,7 @@ func (c *HLC) Time() int64 {
 	if int64(m) >= c.next.Load() {
 		c.Check()
 	}
-	return c.base.Load() + m.Microseconds()
+	return (c.base.Load() + int64(m)) / 1000
 }
 
 // Seconds is Time in unix seconds, for TTL; it never goes back.

@@ -46,24 +46,25 @@ func (c *HLC) compare() (suspect bool) {
 		return false
 	}
 	c.next.Store(int64(c.mono() + compareEvery))
-	if within(ahead, c.maxSkew) {
-		c.base.Add(ahead)
+	if within(ahead.Microseconds(), c.maxSkew) {
+		c.base.Add(int64(ahead))
 		c.doubt.Store(nil)
 		return false
 	}
-	if d := c.doubt.Load(); d != nil && within(ahead-d.jump, c.maxSkew) {
+	jump := ahead.Microseconds()
+	if d := c.doubt.Load(); d != nil && within(jump-d.jump, c.maxSkew) {
 		return false
 	}
-	c.doubt.Store(&doubt{jump: ahead, err: fmt.Errorf("this machine's wall clock has jumped by %s; timestamps go on from before the jump", span(ahead))})
+	c.doubt.Store(&doubt{jump: jump, err: fmt.Errorf("this machine's wall clock has jumped by %s; timestamps go on from before the jump", span(jump))})
 	return true
 }
 
-// ahead is how far the wall clock is ahead of time, in microseconds.
-func (c *HLC) ahead() (us int64, ok bool) {
+// ahead is how far the wall clock is ahead of time. In nanoseconds: with coarser ones each look at two clocks that agree would move time by one.
+func (c *HLC) ahead() (d time.Duration, ok bool) {
 	before := c.mono()
-	wall := c.wall().UnixMicro()
+	wall := c.wall().UnixNano()
 	after := c.mono()
-	return wall - c.base.Load() - after.Microseconds(), after-before <= readWithin
+	return time.Duration(wall - c.base.Load() - int64(after)), after-before <= readWithin
 }
 
 // Accept ends a doubt by following the wall clock, if that is (within MaxSkew) still as far ahead as the caller judged it
@@ -73,10 +74,10 @@ func (c *HLC) Accept(ahead time.Duration) bool {
 	c.comparing.Lock()
 	defer c.comparing.Unlock()
 	now, ok := c.ahead()
-	if !ok || !within(now-ahead.Microseconds(), c.maxSkew) {
+	if !ok || !within((now-ahead).Microseconds(), c.maxSkew) {
 		return false
 	}
-	c.base.Add(now)
+	c.base.Add(int64(now))
 	c.doubt.Store(nil)
 	if now < 0 {
 		c.startAnew()
@@ -86,7 +87,7 @@ func (c *HLC) Accept(ahead time.Duration) bool {
 
 // startAnew takes back a start above the wall clock if no timestamp was given since. REQUIRES: comparing.
 func (c *HLC) startAnew() {
-	wall := c.base.Load() + c.mono().Microseconds()
+	wall := (c.base.Load() + int64(c.mono())) / 1000
 	if first := max(c.ceiling, wall-1); first < c.first && c.last.CompareAndSwap(c.first, first) {
 		c.first = first
 		c.stored.Store(0)
