@@ -28,13 +28,22 @@ type Node struct {
 	ident    atomic.Pointer[rpc.Identity]
 	handlers [256]atomic.Pointer[rpc.Handler]
 	calls    map[*flight]struct{} // outstanding; guarded by net.mu
+	serving  bool                 // guarded by net.mu
+	crashed  bool                 // guarded by net.mu
 	closed   bool                 // guarded by net.mu
 }
 
 var _ rpc.Transport = (*Node)(nil)
 
-// Node starts an incarnation at an address (host:port). One that is there already is closed, as if it had crashed.
+// Node starts an incarnation at an address (host:port) that serves at once. One that is there already is closed, as if it had crashed.
 func (n *Network) Node(addr string, id rpc.Identity) *Node {
+	x := n.Open(addr, id)
+	x.Serve()
+	return x
+}
+
+// Open starts an incarnation that others reach once it serves. One that is there already is closed, as if it had crashed.
+func (n *Network) Open(addr string, id rpc.Identity) *Node {
 	n.mu.Lock()
 	old := n.mu.nodes[addr]
 	n.mu.Unlock()
@@ -55,26 +64,41 @@ func (x *Node) Addr() string { return x.addr }
 // Handle implements rpc.Transport.
 func (x *Node) Handle(v rpc.Verb, h rpc.Handler) { x.handlers[v].Store(&h) }
 
+// Serve lets requests in.
+func (x *Node) Serve() {
+	x.net.mu.Lock()
+	defer x.net.mu.Unlock()
+	x.serving = true
+}
+
+// Retry does nothing: here a failed call earns its peer no pause.
+func (x *Node) Retry(rpc.Peer) {}
+
 // SetIdentity changes what others are told of the node.
 func (x *Node) SetIdentity(id rpc.Identity) error {
 	x.ident.Store(&id)
 	return nil
 }
 
-// Close is the node's crash as the network sees it: nothing reaches it or comes from it any more, its own calls fail
-// with ErrClosed before Close returns, those to it soon after with ErrUnreachable.
-func (x *Node) Close() error {
+// Crash cuts the node off: nothing reaches it or comes from it any more, and calls to it soon fail with ErrUnreachable. It calls nothing back, and so can
+// be called where locks are held, as inside a write to a disk. What still runs on the node sees its calls time out until it is closed.
+func (x *Node) Crash() {
 	n := x.net
 	n.mu.Lock()
-	x.closed = true
+	defer n.mu.Unlock()
+	x.crash()
+}
+
+// crash does so. REQUIRES: mu.
+func (x *Node) crash() {
+	n := x.net
+	if x.crashed {
+		return
+	}
+	x.crashed = true
 	if n.mu.nodes[x.addr] == x {
 		delete(n.mu.nodes, x.addr)
 	}
-	var own []*flight
-	for f := range x.calls {
-		own = append(own, f)
-	}
-	x.calls = map[*flight]struct{}{}
 	for _, other := range n.mu.nodes {
 		for f := range other.calls {
 			if f.call.To.Addr == x.addr {
@@ -82,6 +106,19 @@ func (x *Node) Close() error {
 			}
 		}
 	}
+}
+
+// Close is Crash, and ends the node's own calls with ErrClosed before it returns.
+func (x *Node) Close() error {
+	n := x.net
+	n.mu.Lock()
+	x.crash()
+	x.closed = true
+	var own []*flight
+	for f := range x.calls {
+		own = append(own, f)
+	}
+	x.calls = map[*flight]struct{}{}
 	n.mu.Unlock()
 	slices.SortFunc(own, func(a, b *flight) int { return cmp.Compare(a.hash, b.hash) })
 	for _, f := range own {
@@ -119,6 +156,8 @@ func (x *Node) Send(c *rpc.Call) {
 	full := len(x.calls) >= maxInFlight
 	x.calls[f] = struct{}{}
 	switch {
+	case x.crashed:
+		n.fail(f, f.deadline, fmt.Errorf("%w: this node is off", rpc.ErrTimeout))
 	case len(c.Body) > maxMessage:
 		n.fail(f, now, fmt.Errorf("%w: %s of %d bytes", rpc.ErrTooLarge, c.Verb, len(c.Body)))
 	case full:
@@ -163,7 +202,7 @@ type message struct {
 // transmit decides a message's fate and when it arrives. REQUIRES: mu.
 func (n *Network) transmit(m message, h uint64, arrive func()) {
 	if share(mix(h, 3)) < n.mu.faults.Drop {
-		n.schedule(time.Now(), h, func() { n.observe(m, Dropped) })
+		n.schedule(time.Now(), h, func() { n.observe(m, Dropped, h) })
 		return
 	}
 	var deliver func(fate Fate) func()
@@ -173,17 +212,17 @@ func (n *Network) transmit(m message, h uint64, arrive func()) {
 				return
 			}
 			if n.lost(m) {
-				n.observe(m, Cut)
+				n.observe(m, Cut, h)
 				return
 			}
-			n.observe(m, fate)
+			n.observe(m, fate, h)
 			arrive()
 		}
 	}
 	leaves := n.awake(m.from)
-	n.schedule(leaves.Add(n.delay(mix(h, 4))), h, deliver(Delivered))
+	n.schedule(leaves.Add(n.latency(m, mix(h, 4))), h, deliver(Delivered))
 	if share(mix(h, 5)) < n.mu.faults.Duplicate {
-		n.schedule(leaves.Add(n.delay(mix(h, 6))), mix(h, 7), deliver(Duplicated))
+		n.schedule(leaves.Add(n.latency(m, mix(h, 6))), mix(h, 7), deliver(Duplicated))
 	}
 }
 
@@ -204,9 +243,20 @@ func (n *Network) delay(h uint64) time.Duration {
 	return f.MinDelay + time.Duration(share(h)*float64(f.MaxDelay-f.MinDelay))
 }
 
-func (n *Network) observe(m message, fate Fate) {
+// latency is a message's delay, with what its ends add. REQUIRES: mu.
+func (n *Network) latency(m message, h uint64) time.Duration {
+	d := n.delay(h)
+	for _, end := range []string{m.from, m.to} {
+		if slow := n.mu.slow[hostOf(end)]; slow > 0 {
+			d += time.Duration(share(mix(h, 8)) * float64(slow))
+		}
+	}
+	return d
+}
+
+func (n *Network) observe(m message, fate Fate, h uint64) {
 	if n.opts.Observe != nil {
-		n.opts.Observe(Delivery{time.Now(), m.from, m.to, m.flight.call.Verb, m.response, len(m.body), fate})
+		n.opts.Observe(Delivery{time.Now(), m.from, m.to, m.flight.call.Verb, m.response, len(m.body), fate, h})
 	}
 }
 
@@ -214,7 +264,7 @@ func (n *Network) observe(m message, fate Fate) {
 func (n *Network) arrive(f *flight) {
 	n.mu.Lock()
 	to := n.mu.nodes[f.call.To.Addr]
-	if to == nil || f.from.closed {
+	if to == nil || !to.serving || f.from.crashed {
 		defer n.mu.Unlock()
 		n.reset(f)
 		return
@@ -266,11 +316,22 @@ func (n *Network) replier(f *flight, to *Node) func([]byte, error) {
 		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if to.closed || n.mu.closed {
+		if to.crashed || n.mu.closed {
 			return
 		}
-		h := n.count(hashOf(n.opts.Seed, to.addr, f.from.addr, string([]byte{byte(f.call.Verb)}), string(f.call.Body), string(body), text))
-		n.transmit(message{f, to.addr, f.from.addr, body, true}, h, func() { f.end(body, err) })
+		told := string(body)
+		if n.opts.Opaque != nil && n.opts.Opaque(f.call.Verb) {
+			told = ""
+		}
+		h := n.count(hashOf(n.opts.Seed, to.addr, f.from.addr, string([]byte{byte(f.call.Verb)}), string(f.call.Body), told, text))
+		n.transmit(message{f, to.addr, f.from.addr, body, true}, h, func() {
+			n.mu.Lock()
+			gone := f.from.crashed
+			n.mu.Unlock()
+			if !gone {
+				f.end(body, err)
+			}
+		})
 	}
 }
 

@@ -20,6 +20,8 @@ type Options struct {
 	// Settle is called before each event, to let everything that the last one set off come to rest: synctest.Wait in a
 	// bubble, nil else.
 	Settle func()
+	// Opaque says of which verbs the replies' bytes are left out of the hash: those that tell of what isn't simulated, such as the size of a store.
+	Opaque func(rpc.Verb) bool
 	// Observe is told of each message's fate, in order, from the delivery loop.
 	Observe func(Delivery)
 }
@@ -52,6 +54,7 @@ type Delivery struct {
 	Response bool
 	Size     int // bytes of the body
 	Fate     Fate
+	Sum      uint64 // of the message: its time, ends and bytes; 0 for packets and segments
 }
 
 // Network delivers messages between the nodes of one simulation.
@@ -73,8 +76,9 @@ type Network struct {
 		stalls map[string]time.Time // until when a host has no CPU
 		ends   map[string]*Endpoint
 		faults Faults
-		tick   time.Time         // the time that equal counts for
-		equal  map[uint64]uint64 // messages of this tick by hash
+		slow   map[string]time.Duration // by host
+		tick   time.Time                // the time that equal counts for
+		equal  map[uint64]uint64        // messages of this tick by hash
 		closed bool
 	}
 }
@@ -90,6 +94,7 @@ func New(o Options) *Network {
 	n.mu.stalls = map[string]time.Time{}
 	n.mu.ends = map[string]*Endpoint{}
 	n.mu.equal = map[uint64]uint64{}
+	n.mu.slow = map[string]time.Duration{}
 	n.mu.faults = o.Faults
 	n.wg.Go(n.run)
 	return n
@@ -144,6 +149,13 @@ func (n *Network) HealAll() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.mu.cuts)
+}
+
+// Slow delays every message from and to a host by up to extra more; 0 ends that.
+func (n *Network) Slow(addr string, extra time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.slow[hostOf(addr)] = extra
 }
 
 // At runs f from the delivery loop at a time, so that timers of a simulation have a place in its order; key decides
