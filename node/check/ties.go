@@ -155,3 +155,10 @@ func (w *ties) final(ctx context.Context, s *Session) {
 		w.mu.answers[k] = answer
 	}
 }
+
+// forget drops the final reads' answers.
+func (w *ties) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.mu.answers)
+}
