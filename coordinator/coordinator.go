@@ -5,6 +5,7 @@ package coordinator
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -119,6 +120,8 @@ type Options struct {
 	// usual latency, at least 10 ms.
 	SpeculateAfter time.Duration
 	MaxInFlight    int // requests coordinated at once; default 16,384
+	// Random gives a number below n, for the reads that explore. Default: math/rand's.
+	Random func(n int) int
 }
 
 func (o *Options) setDefaults() {
@@ -133,6 +136,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = 16384
+	}
+	if o.Random == nil {
+		o.Random = rand.IntN
 	}
 }
 

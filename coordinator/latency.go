@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -41,12 +40,15 @@ func (l *latencies) observe(id vnodes.HostID, took time.Duration) {
 }
 
 // order sorts replicas best first: oneself, unless it is much slower, then by latency. Now and then it shuffles.
-func (l *latencies) order(nodes []*vnodes.Node, self vnodes.HostID) {
+func (l *latencies) order(nodes []*vnodes.Node, self vnodes.HostID, random func(n int) int) {
 	if len(nodes) < 2 {
 		return
 	}
-	if rand.IntN(exploreOneIn) == 0 {
-		rand.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
+	if random(exploreOneIn) == 0 {
+		for i := len(nodes) - 1; i > 0; i-- {
+			j := random(i + 1)
+			nodes[i], nodes[j] = nodes[j], nodes[i]
+		}
 		return
 	}
 	score := func(n *vnodes.Node) int64 {

@@ -140,7 +140,7 @@ func (op *readOp) plan() error {
 			op.mu.candidates = append(op.mu.candidates, n)
 		}
 	}
-	op.c.latency.order(op.mu.candidates, op.c.Self)
+	op.c.latency.order(op.mu.candidates, op.c.Self, op.c.Random)
 	return nil
 }
 

@@ -29,9 +29,12 @@ func (n *Node) Checksum(ctx context.Context, keyspace, name string) (Checksum, e
 	if !ok {
 		return Checksum{}, fmt.Errorf("%s.%s: %w", keyspace, name, ErrNoTable)
 	}
-	spec := storage.ReadSpec{Storage: t.Storage, Range: vnodes.Range{Start: vnodes.MinToken, End: vnodes.MaxToken}, Now: n.clock.Seconds(),
-		ByteLimit: streamPage}
-	var sum Checksum
+	return n.checksum(ctx, storage.ReadSpec{Storage: t.Storage, Range: vnodes.Range{Start: vnodes.MinToken, End: vnodes.MaxToken},
+		Now: n.clock.Seconds(), ByteLimit: streamPage})
+}
+
+// checksum reads what the spec says, page by page.
+func (n *Node) checksum(ctx context.Context, spec storage.ReadSpec) (sum Checksum, err error) {
 	var chain, buf, last []byte
 	for {
 		page, err := n.engine.Read(ctx, &spec, buf)
@@ -84,4 +87,38 @@ func (sum *Checksum) count(page, last []byte) (*row.Position, error) {
 			sum.Rows++
 		}
 	}
+}
+
+// RangeChecksum is what this node itself holds of one range of a table.
+type RangeChecksum struct {
+	Range vnodes.Range
+	Checksum
+}
+
+// RangeChecksums reads this node's own copy of the ranges of a table that it owns, as of a time in unix seconds (for what expires).
+func (n *Node) RangeChecksums(ctx context.Context, keyspace, name string, now int64) ([]RangeChecksum, error) {
+	view := n.cluster.View()
+	t, ok := view.Catalog.Table(keyspace, name)
+	if !ok {
+		return nil, fmt.Errorf("%s.%s: %w", keyspace, name, ErrNoTable)
+	}
+	place, _, _ := view.Placement(keyspace)
+	var sums []RangeChecksum
+	for _, rr := range place.Ranges() {
+		if rr.Replicas.Contains(n.cluster.self) {
+			sum, err := n.checksum(ctx, storage.ReadSpec{Storage: t.Storage, Range: rr.Range, Now: now, ByteLimit: streamPage})
+			if err != nil {
+				return nil, err
+			}
+			sums = append(sums, RangeChecksum{rr.Range, sum})
+		}
+	}
+	return sums, nil
+}
+
+// Metadata is the newest metadata entry applied here, and a digest of the state it led to: members, ring and schema. Equal epochs have equal digests.
+func (n *Node) Metadata() (epoch uint64, digest string) {
+	st := n.log.State()
+	d := readrepair.Digest(st.Append(nil))
+	return st.Epoch, hex.EncodeToString(d[:])
 }

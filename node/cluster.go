@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"nodedb/coordinator"
-	"nodedb/gossip"
 	"nodedb/gossip/metalog"
 	"nodedb/node/clock"
 	"nodedb/node/rpc"
@@ -33,7 +32,7 @@ type cluster struct {
 	storagePort int
 	nativePort  int
 	view        atomic.Pointer[coordinator.View]
-	members     atomic.Pointer[gossip.Members] // nil until gossip runs
+	members     atomic.Pointer[Membership] // nil until gossip runs
 	log         *metalog.Log
 	transport   rpc.Transport
 	clock       *clock.HLC
@@ -55,7 +54,7 @@ func (c *cluster) Alive(id vnodes.HostID) bool {
 		return true
 	}
 	m := c.members.Load()
-	return m != nil && m.Alive(id)
+	return m != nil && (*m).Alive(id)
 }
 
 // Peer gives a node's RPC address: all nodes use one port.

@@ -12,6 +12,7 @@ import (
 	"nodedb/coordinator"
 	"nodedb/gossip/metalog"
 	"nodedb/query"
+	"nodedb/query/exec"
 	"nodedb/query/httpapi"
 	"nodedb/query/native"
 	"nodedb/query/schema"
@@ -20,6 +21,7 @@ import (
 
 // doors are what clients come in by.
 type doors struct {
+	engine     *query.Engine
 	native     *native.Server
 	http       *httpapi.Server
 	nativePort int
@@ -42,13 +44,14 @@ func (n *Node) openDoors() error {
 }
 
 func (n *Node) listen(port int) (net.Listener, error) {
-	return net.Listen("tcp", net.JoinHostPort(n.Config.Listen, strconv.Itoa(port)))
+	return n.Host.Listen(net.JoinHostPort(n.Config.Listen, strconv.Itoa(port)))
 }
 
 // serveDoors opens them.
 func (n *Node) serveDoors() error {
 	n.measure()
-	engine := query.NewEngine(n.cluster, query.Options{ReleaseVersion: cassandraRelease})
+	engine := query.NewEngine(n.cluster, query.Options{ReleaseVersion: cassandraRelease, Exec: exec.Options{Now: n.Host.Wall, UUID: n.Host.NewID}})
+	n.doors.engine = engine
 	cql, err := n.listen(n.Config.NativeTransportPort)
 	if err != nil {
 		return busy("native_transport_port", err)
@@ -156,3 +159,6 @@ func (n *Node) announce(address string, up bool) {
 		n.doors.native.NotifyStatus(at, up)
 	}
 }
+
+// Engine answers CQL in process, as the doors have it; nil before they are open.
+func (n *Node) Engine() *query.Engine { return n.doors.engine }

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/google/uuid"
-
 	"nodedb/node/storage"
 	"nodedb/vnodes"
 )
@@ -44,13 +42,13 @@ func (s system) PutPeers(value []byte) error {
 }
 
 // hostID reads this node's id, or makes one.
-func (s system) hostID() (vnodes.HostID, error) {
+func (s system) hostID(newID func() [16]byte) (vnodes.HostID, error) {
 	raw, err := s.engine.GetSystem(keyHostID)
 	if err != nil {
 		return vnodes.HostID{}, err
 	}
 	if raw == nil {
-		id := vnodes.HostID(uuid.New())
+		id := vnodes.HostID(newID())
 		return id, s.engine.PutSystem(storage.Pair{Key: keyHostID, Value: id[:]})
 	}
 	if len(raw) != len(vnodes.HostID{}) {

@@ -16,8 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/google/uuid"
-
 	"nodedb/coordinator"
 	"nodedb/coordinator/replica"
 	"nodedb/gossip"
@@ -42,6 +40,7 @@ var ErrOtherCluster = errors.New("the data directory belongs to another cluster"
 type Options struct {
 	Config  *config.Config
 	FS      disk.FS // disk.Real() by default
+	Host    Host    // what the machine gives; zero: the real one
 	Logger  *slog.Logger
 	Release string // nodedb's version
 	// Progress gets a line now and then while the node waits for others to found a cluster with.
@@ -62,13 +61,13 @@ type Node struct {
 	logger      *slog.Logger
 	engine      *storage.Engine
 	clock       *clock.HLC
-	transport   *rpc.TCP
+	transport   Transport
 	log         *metalog.Log
 	hints       *hints.Store
 	replica     *replica.Replica
 	coordinator *coordinator.Coordinator
 	cluster     *cluster
-	gossip      *gossip.Members
+	gossip      Membership
 	metrics     *metrics.Registry
 	doors       doors
 	pending     pendingTables
@@ -89,6 +88,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if o.FS == nil {
 		o.FS = disk.Real()
 	}
+	o.Host = o.Host.withDefaults()
 	n := &Node{Options: o, logger: o.Logger, metrics: metrics.NewRegistry(), suspected: make(chan struct{}, 1)}
 	life, stop := context.WithCancel(context.Background())
 	n.stop = stop
@@ -193,16 +193,16 @@ func (n *Node) openStore() error {
 	if err != nil {
 		return err
 	}
-	n.clock, err = clock.New(clock.Options{Ceiling: ceiling, Persist: sys.putCeiling, Suspect: n.suspectClock})
+	n.clock, err = clock.New(clock.Options{Wall: n.Host.Wall, Ceiling: ceiling, Persist: sys.putCeiling, Suspect: n.suspectClock})
 	return err
 }
 
 func (n *Node) openTransport() error {
-	id, err := system{n.engine}.hostID()
+	id, err := system{n.engine}.hostID(n.Host.NewID)
 	if err != nil {
 		return err
 	}
-	n.transport, err = rpc.Listen(net.JoinHostPort(n.Config.Listen, strconv.Itoa(n.Config.StoragePort)), rpc.Options{
+	n.transport, err = n.Host.Transport(net.JoinHostPort(n.Config.Listen, strconv.Itoa(n.Config.StoragePort)), rpc.Options{
 		Identity: rpc.Identity{HostID: id, ClusterName: n.Config.ClusterName}, Logger: n.logger,
 	})
 	if err != nil {
@@ -213,7 +213,7 @@ func (n *Node) openTransport() error {
 		storagePort: n.Config.StoragePort, nativePort: n.Config.NativeTransportPort,
 	}
 	self, _ := netip.ParseAddr(n.Config.Listen)
-	n.cluster.traces = trace.New(netip.AddrPortFrom(self, uint16(n.Config.StoragePort)), time.Now, n.cluster.shareTrace)
+	n.cluster.traces = trace.New(netip.AddrPortFrom(self, uint16(n.Config.StoragePort)), n.Host.Wall, n.cluster.shareTrace)
 	n.cluster.view.Store(coordinator.NewView(0, vnodes.NewRing(0, nil), schema.Empty()))
 	return nil
 }
@@ -224,7 +224,7 @@ func (n *Node) openCluster() (err error) {
 	n.log, err = metalog.Open(metalog.Options{
 		Self: c.self, Name: c.name, Store: system{n.engine}, Transport: n.transport, MetaPort: c.storagePort, Logger: n.logger,
 		Node: vnodes.Node{ID: c.self, Address: n.Config.Listen, DC: n.Config.Datacenter, Rack: n.Config.Rack, Weight: n.Config.NumTokens},
-		Now:  time.Now, NewID: func() [16]byte { return uuid.New() }, OnApply: n.applied, Fatal: n.fatal,
+		Now:  n.Host.Wall, NewID: n.Host.NewID, OnApply: n.applied, Fatal: n.fatal,
 	})
 	if err != nil {
 		return err
@@ -252,6 +252,7 @@ func (n *Node) openCluster() (err error) {
 		Self: c.self, DC: n.Config.Datacenter, Cluster: c, Transport: n.transport, Local: n.replica, Hints: n.hints, Clock: n.clock,
 		Admission:    &c.admission,
 		Traces:       c.traces,
+		Random:       n.Host.Random,
 		WriteTimeout: time.Duration(n.Config.WriteRequestTimeout), ReadTimeout: time.Duration(n.Config.ReadRequestTimeout),
 		RangeTimeout: time.Duration(n.Config.RangeRequestTimeout),
 	})
@@ -290,7 +291,7 @@ func (n *Node) applied(st *metalog.State, target schema.Target) {
 	before := n.cluster.View()
 	n.cluster.view.Store(coordinator.NewView(st.Epoch, st.Ring, st.Catalog))
 	if g := n.cluster.members.Load(); g != nil {
-		g.SetEpoch(st.Epoch)
+		(*g).SetEpoch(st.Epoch)
 	}
 	n.notify(before, st, target)
 }
@@ -335,7 +336,7 @@ func (n *Node) startGossip() error {
 			seeds = append(seeds, st.Members[i].Address)
 		}
 	}
-	g, err := gossip.Start(gossip.Options{
+	g, err := n.Host.Membership(gossip.Options{
 		Self: n.cluster.self, Address: n.Config.Listen, Port: n.Config.GossipPort, ClusterID: st.ClusterID, Seeds: seeds,
 		Store: system{n.engine}, Logger: n.logger, OnChange: n.changed, OnEpoch: n.heard, Members: n.addresses,
 	})
@@ -343,7 +344,7 @@ func (n *Node) startGossip() error {
 		return busy("gossip_port", err)
 	}
 	n.gossip = g
-	n.cluster.members.Store(g)
+	n.cluster.members.Store(&g)
 	g.SetEpoch(n.log.State().Epoch)
 	return nil
 }

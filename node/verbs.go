@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -99,8 +100,11 @@ func (n *Node) report() report {
 }
 
 func (n *Node) handleStatus(in *rpc.Inbound) {
-	body, err := msgpack.Marshal(n.report())
-	in.Reply(body, err)
+	var body bytes.Buffer
+	e := msgpack.NewEncoder(&body)
+	e.SetSortMapKeys(true) // equal reports are equal bytes
+	err := e.Encode(n.report())
+	in.Reply(body.Bytes(), err)
 }
 
 // errNoAnswer marks a member that is not believed up.

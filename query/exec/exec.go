@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"strings"
+	"sync"
 	"time"
 
 	"nodedb/coordinator/consistency"
@@ -83,6 +84,7 @@ type Executor struct {
 	sources plan.Sources
 	release string
 	traces  *trace.Recorder // nil: none are kept
+	waiters sync.Pool
 }
 
 // Options of New.

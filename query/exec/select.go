@@ -258,7 +258,7 @@ func (w *walk) fetch(spec *storage.ReadSpec) ([]byte, error) {
 		return nil, err
 	}
 	w.reads++
-	wait := newWaiter()
+	wait := w.r.x.newWaiter()
 	w.r.x.cluster.Read(w.r.ctx, &coordinator.ReadRequest{Level: w.r.params.Level, Table: w.sel.Table, Spec: *spec, Trace: w.r.trace}, wait.onRead)
 	return wait.wait()
 }

@@ -39,7 +39,7 @@ func (r *request) send(req *coordinator.WriteRequest) error {
 	if len(req.Writes) == 0 {
 		return nil // only unset values: nothing to write
 	}
-	w := newWaiter()
+	w := r.x.newWaiter()
 	r.x.cluster.Write(r.ctx, req, w.onWrite)
 	_, err := w.wait()
 	return err
