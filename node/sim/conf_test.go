@@ -1,0 +1,73 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"nodedb/coordinator/consistency"
+	"nodedb/node/config"
+	"nodedb/node/rpc/simnet"
+)
+
+// conf is what a seed says of a cluster and its clients.
+type conf struct {
+	nodes    int
+	rf       int
+	level    consistency.Level
+	tokens   []int // by machine
+	sync     string
+	period   time.Duration // of sync periodic
+	window   time.Duration // max_hint_window
+	hints    int64         // max_hints_size_per_host
+	rate     int64         // hinted_handoff_throttle
+	write    time.Duration // timeouts
+	read     time.Duration
+	scan     time.Duration
+	net      simnet.Faults // all the time
+	sessions int
+	think    time.Duration
+	busy     time.Duration // how long the sessions work
+	loads    []string      // workloads; nil: all
+}
+
+// pick draws one of some values.
+func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+// newConf draws a configuration: small clusters, in which everything happens sooner.
+func newConf(r *rand.Rand) conf {
+	c := conf{nodes: 3 + r.IntN(3), rf: 3, level: pick(r, consistency.Quorum, consistency.Quorum, consistency.Quorum, consistency.LocalQuorum)}
+	weight := pick(r, 1, 4, 8, 16)
+	for range c.nodes {
+		c.tokens = append(c.tokens, weight)
+	}
+	if r.IntN(4) == 0 {
+		c.tokens[r.IntN(c.nodes)] *= 2 // a machine twice as big
+	}
+	c.sync = "batch"
+	c.period = pick(r, time.Second, 10*time.Second)
+	c.window = pick(r, time.Hour, 3*time.Hour, 20*time.Second)
+	c.hints = pick[int64](r, 1<<30, 1<<20, 64<<10)
+	c.rate = pick[int64](r, 32<<20, 256<<10)
+	c.write = pick(r, 2*time.Second, 1*time.Second, 5*time.Second)
+	c.read = pick(r, 5*time.Second, 2*time.Second)
+	c.scan = pick(r, 10*time.Second, 5*time.Second)
+	c.net = simnet.Faults{MinDelay: 50 * time.Microsecond, MaxDelay: pick(r, 500*time.Microsecond, 2*time.Millisecond, 10*time.Millisecond)}
+	c.sessions = 4 + r.IntN(5)
+	c.think = pick(r, 100*time.Millisecond, 200*time.Millisecond)
+	c.busy = time.Duration(40+r.IntN(20)) * time.Second
+	return c
+}
+
+// apply sets a node's configuration.
+func (c *conf) apply(i int, to *config.Config) {
+	to.NumTokens = c.tokens[i-1]
+	to.CommitlogSync, to.CommitlogSyncPeriod = c.sync, config.Duration(c.period)
+	to.MaxHintWindow, to.MaxHintsSizePerHost, to.HintedHandoffRate = config.Duration(c.window), config.Size(c.hints), config.Size(c.rate)
+	to.WriteRequestTimeout, to.ReadRequestTimeout, to.RangeRequestTimeout = config.Duration(c.write), config.Duration(c.read), config.Duration(c.scan)
+}
+
+func (c *conf) String() string {
+	return fmt.Sprintf("%d nodes, rf %d, %s, tokens %v, sync %s %v, hints %v %d B %d B/s, timeouts %v %v %v, net %+v, %d sessions thinking %v for %v, %v",
+		c.nodes, c.rf, c.level, c.tokens, c.sync, c.period, c.window, c.hints, c.rate, c.write, c.read, c.scan, c.net, c.sessions, c.think, c.busy, c.loads)
+}

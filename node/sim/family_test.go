@@ -1,0 +1,158 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"nodedb/node/rpc/simnet"
+)
+
+// family is a kind of run, for a row of FAULTS.md.
+type family struct {
+	name string
+	row  string // of FAULTS.md
+	// shape changes the drawn configuration where the row asks for it.
+	shape func(r *rand.Rand, c *conf)
+	// faults draws what goes wrong.
+	faults func(r *rand.Rand, c *conf) []*fault
+	// meets are the faults that have to happen for a seed to count for the row.
+	meets []kind
+}
+
+// ms draws a time between two, in milliseconds.
+func ms(r *rand.Rand, from, to int) time.Duration {
+	return time.Duration(from+r.IntN(to-from+1))*time.Millisecond + time.Duration(r.IntN(1e6))
+}
+
+func all(c *conf) (who []int) {
+	for i := range c.nodes {
+		who = append(who, i+1)
+	}
+	return who
+}
+
+// oneByOne draws faults that follow each other, with time to recover in between.
+func oneByOne(r *rand.Rand, c *conf, draw func() *fault) (list []*fault) {
+	for at := ms(r, 1000, 4000); at < c.busy-4*time.Second; {
+		f := draw()
+		f.at = at
+		list = append(list, f)
+		at += f.last + crashWait + ms(r, 1000, 8000)
+	}
+	return list
+}
+
+func one(r *rand.Rand, c *conf) []int { return []int{1 + r.IntN(c.nodes)} }
+
+// operations draws after how many of a disk's a crash comes.
+func operations(r *rand.Rand) int { return 1 + r.IntN(pick(r, 3, 30, 150)) }
+
+// families are all there are, in the order of FAULTS.md.
+var families = []*family{
+	{name: "crash-one", row: "1", meets: []kind{kindKill}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return oneByOne(r, c, func() *fault {
+			return &fault{kind: kindKill, last: ms(r, 100, 9000), who: one(r, c), after: operations(r), keep: 100}
+		})
+	}},
+	{name: "crash-all", row: "2", meets: []kind{kindKill}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return oneByOne(r, c, func() *fault {
+			return &fault{kind: kindKill, last: ms(r, 100, 3000), who: shuffled(r, all(c)), after: operations(r), keep: 100}
+		})
+	}},
+	{name: "power", row: "3", meets: []kind{kindPower}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return oneByOne(r, c, func() *fault {
+			who := shuffled(r, all(c))
+			if r.IntN(2) == 0 {
+				who = who[:1]
+			}
+			return &fault{kind: kindPower, last: ms(r, 100, 5000), who: who, after: operations(r), keep: pick(r, 0, 0, 30, 70)}
+		})
+	}},
+	{name: "fsync", row: "5", meets: []kind{kindFsync}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return oneByOne(r, c, func() *fault {
+			return &fault{kind: kindFsync, last: ms(r, 100, 5000), who: one(r, c), after: operations(r), keep: pick(r, 0, 50)}
+		})
+	}},
+	{name: "partition", row: "10", meets: []kind{kindPartition}, shape: func(r *rand.Rand, c *conf) {
+		c.nodes = pick(r, 3, 5)
+		c.rf = c.nodes // else a majority of nodes may hold a minority of a row's replicas
+		c.busy = 60 * time.Second
+	}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return []*fault{{kind: kindPartition, at: ms(r, 3000, 10000), last: ms(r, 14000, 40000), who: shuffled(r, all(c))[:1+r.IntN(c.nodes/2)]}}
+	}},
+	{name: "odd", row: "11", meets: []kind{kindOneWay, kindRing, kindBridge}, shape: func(r *rand.Rand, c *conf) {
+		c.nodes = 4 + r.IntN(2) // three in a ring are whole
+	}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return oneByOne(r, c, func() *fault {
+			return &fault{kind: pick(r, kindOneWay, kindRing, kindBridge), last: ms(r, 2000, 15000), who: shuffled(r, all(c))[:1+r.IntN(2)]}
+		})
+	}},
+	{name: "lossy", row: "13", meets: []kind{kindNet}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return oneByOne(r, c, func() *fault { return &fault{kind: kindNet, last: ms(r, 5000, 25000), net: lossyNet(r)} })
+	}},
+	{name: "pause", row: "14", meets: []kind{kindPause}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return oneByOne(r, c, func() *fault { return &fault{kind: kindPause, last: ms(r, 1000, 20000), who: one(r, c)} })
+	}},
+	{name: "ties", row: "18", meets: []kind{kindNet}, shape: func(r *rand.Rand, c *conf) {
+		c.loads = []string{"ties"}
+	}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return []*fault{{kind: kindNet, at: 1, last: c.busy, net: simnet.Faults{Drop: pick(r, 0, 0.03), Duplicate: 0.1, MinDelay: 50 * time.Microsecond,
+			MaxDelay: pick(r, 5*time.Millisecond, 200*time.Millisecond)}}}
+	}},
+	{name: "ddl", row: "24", meets: []kind{kindPartition}, shape: func(r *rand.Rand, c *conf) {
+		c.loads = []string{"schemas", "registers"}
+	}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return oneByOne(r, c, func() *fault {
+			return &fault{kind: kindPartition, last: ms(r, 1000, 12000), who: shuffled(r, all(c))[:1+r.IntN(c.nodes/2)]}
+		})
+	}},
+	{name: "holder", row: "26", meets: []kind{kindPower}, faults: holderFaults},
+	{name: "mixed", row: "all", faults: func(r *rand.Rand, c *conf) []*fault {
+		return oneByOne(r, c, func() *fault { return anyFault(r, c) })
+	}},
+}
+
+// holderFaults: one machine is down while others write, and then those that hold its hints lose their power, one after the other, as it comes back.
+func holderFaults(r *rand.Rand, c *conf) (list []*fault) {
+	for at := ms(r, 1000, 3000); at < max(c.busy-20*time.Second, 4*time.Second); at += ms(r, 25000, 30000) {
+		who := shuffled(r, all(c))
+		down := ms(r, 5000, 12000)
+		list = append(list, &fault{kind: kindKill, at: at, last: down, who: who[:1], after: 1, keep: 100},
+			&fault{kind: kindPower, at: at + down - ms(r, 0, 2000), last: ms(r, 500, 3000), who: who[1:2], after: operations(r), keep: pick(r, 0, 50)})
+	}
+	return list
+}
+
+// anyFault draws one of all kinds.
+func anyFault(r *rand.Rand, c *conf) *fault {
+	f := &fault{kind: pick(r, kindKill, kindPower, kindRestart, kindFsync, kindPartition, kindOneWay, kindRing, kindBridge, kindNet, kindPause, kindSlow),
+		last: ms(r, 100, 8000), who: one(r, c), after: operations(r), keep: pick(r, 0, 50), net: lossyNet(r), slow: ms(r, 10, 800)}
+	switch f.kind {
+	case kindKill:
+		f.keep = 100
+		if r.IntN(4) == 0 {
+			f.who = shuffled(r, all(c))
+		}
+	case kindPower:
+		if r.IntN(4) == 0 {
+			f.who = shuffled(r, all(c))
+		}
+	case kindPartition, kindOneWay:
+		f.who = shuffled(r, all(c))[:1+r.IntN(c.nodes/2)]
+	}
+	return f
+}
+
+func shuffled(r *rand.Rand, list []int) []int {
+	r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
+}
+
+func familyOf(name string) *family {
+	for _, f := range families {
+		if f.name == name {
+			return f
+		}
+	}
+	return nil
+}

@@ -1,0 +1,278 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"nodedb/node/check"
+	"nodedb/node/rpc"
+	"nodedb/node/rpc/simnet"
+)
+
+// hash derives a number from a seed and what it is for.
+func hash(seed uint64, what ...any) uint64 {
+	d := xxhash.NewWithSeed(seed)
+	fmt.Fprintln(d, what...)
+	return d.Sum64()
+}
+
+// scenario is all that decides a run.
+type scenario struct {
+	family *family
+	seed   uint64
+	drop   []int // faults left out, by number
+	steps  int   // of each session; 0: until the time is over
+	short  bool  // in plain go test
+}
+
+// report is what came of a run.
+type report struct {
+	Family   string
+	Seed     uint64
+	Hash     uint64
+	Acked    int
+	Refused  int
+	Unknown  int
+	Messages int
+	Virtual  time.Duration
+	Met      map[kind]int
+	Failures []string
+	Faults   int // drawn, also those left out
+	history  *history
+}
+
+// world is one simulated cluster, in a bubble.
+type world struct {
+	scenario
+	conf     conf
+	net      *simnet.Network
+	machines []*machine
+	suite    *check.Suite
+	history  *history
+	logs     bool // say what nodes log
+	lives    sync.WaitGroup
+	split    func(f *fault) // told of a partition
+
+	mu struct {
+		sync.Mutex
+		met      map[kind]int
+		fates    map[simnet.Fate]int
+		failures []string
+		events   int // deliveries since memory was looked at
+	}
+}
+
+// simulate runs a scenario in a bubble.
+func simulate(t *testing.T, s scenario, logs bool) *report {
+	var out *report
+	synctest.Test(t, func(*testing.T) {
+		w := newWorld(s, logs)
+		w.run()
+		out = w.report()
+	})
+	return out
+}
+
+func newWorld(s scenario, logs bool) *world {
+	w := &world{scenario: s, history: newHistory(), logs: logs, split: func(*fault) {}}
+	w.mu.met, w.mu.fates = map[kind]int{}, map[simnet.Fate]int{}
+	r := w.rand("conf")
+	w.conf = newConf(r)
+	if s.family.shape != nil {
+		s.family.shape(r, &w.conf)
+	}
+	if s.short {
+		w.conf.busy = shortBusy
+	}
+	for len(w.conf.tokens) < w.conf.nodes {
+		w.conf.tokens = append(w.conf.tokens, w.conf.tokens[0])
+	}
+	w.net = simnet.New(simnet.Options{Seed: s.seed, Settle: w.settle, Faults: w.conf.net, Observe: w.observe,
+		Opaque: func(v rpc.Verb) bool { return v == rpc.VerbStatus }}) // it tells the size of the store, which Pebble's background work decides
+	for i := range w.conf.nodes {
+		w.machines = append(w.machines, newMachine(w, i+1))
+	}
+	w.suite = check.New(check.Options{
+		Seed: s.seed, Level: w.conf.level, Sessions: w.conf.sessions, Think: w.conf.think, Steps: s.steps, Workloads: w.conf.loads,
+		Replication: fmt.Sprintf("{'class': 'SimpleStrategy', 'replication_factor': %d}", w.conf.rf),
+	})
+	return w
+}
+
+// rand is the random source of one purpose: what one draws more shifts no other.
+func (w *world) rand(purpose string) *rand.Rand {
+	return rand.New(rand.NewPCG(w.seed, hash(w.seed, purpose, w.family.name)))
+}
+
+// shortBusy is how long sessions work in plain go test.
+const shortBusy = 15 * time.Second
+
+const (
+	// collectEvery deliveries memory is looked at, and collected beyond collectAbove bytes: while nothing runs, so that the collector can't change the order
+	// of goroutines. The collector is off otherwise.
+	collectEvery = 2000
+	collectAbove = 600 << 20
+)
+
+// settle lets everything come to rest before each delivery.
+func (w *world) settle() {
+	synctest.Wait()
+	w.mu.events++
+	if w.mu.events%collectEvery == 0 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		if m.HeapAlloc > collectAbove {
+			runtime.GC()
+		}
+	}
+}
+
+func (w *world) observe(d simnet.Delivery) {
+	w.history.delivered(d)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.fates[d.Fate]++
+}
+
+func (w *world) count(f simnet.Fate) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mu.fates[f]
+}
+
+func (w *world) met(k kind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.met[k]++
+}
+
+// fail notes that something is wrong.
+func (w *world) fail(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	w.history.say("FAILURE: %s", text)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.failures = append(w.mu.failures, text)
+}
+
+func (w *world) failed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.mu.failures) > 0
+}
+
+// run is the story of a seed: found a cluster, work while things fail, heal, become quiet and equal, and be judged.
+func (w *world) run() {
+	w.history.say("seed %d, family %s: %v", w.seed, w.family.name, &w.conf)
+	defer w.end()
+	for _, m := range w.machines {
+		time.Sleep(time.Millisecond + time.Duration(m.i))
+		m.turnOn()
+	}
+	if !w.ready(startBound) {
+		return
+	}
+	clients := w.clients()
+	ctx := context.Background()
+	if err := w.suite.Setup(ctx, clients[0]); err != nil {
+		w.fail("setup: %v", err)
+		return
+	}
+	w.safety(clients)
+	w.heal()
+	if !w.ready(startBound) {
+		return
+	}
+	w.liveness(clients)
+}
+
+// safety lets the sessions work while things fail.
+func (w *world) safety(clients []check.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), w.conf.busy)
+	defer cancel()
+	var faults sync.WaitGroup
+	for i, f := range w.family.faults(w.rand("faults"), &w.conf) {
+		if !slices.Contains(w.drop, i) {
+			faults.Go(func() { w.inject(f) })
+		}
+	}
+	w.suite.Run(ctx, clients)
+	faults.Wait()
+}
+
+// heal ends what still goes wrong: every machine is on, and hears every other.
+func (w *world) heal() {
+	w.history.say("healed")
+	w.net.HealAll()
+	w.net.SetFaults(simnet.Faults{MinDelay: w.conf.net.MinDelay, MaxDelay: w.conf.net.MaxDelay})
+	if w.count(simnet.Dropped)+w.count(simnet.Duplicated) > 0 {
+		w.met(kindNet)
+	}
+	for _, m := range w.machines {
+		m.disk.arm(nil)
+		m.turnOn()
+	}
+}
+
+// clients gives one client a machine.
+func (w *world) clients() (list []check.Client) {
+	for _, m := range w.machines {
+		list = append(list, &client{m: m})
+	}
+	return list
+}
+
+// end turns everything off.
+func (w *world) end() {
+	for _, m := range w.machines {
+		if err := m.off(); err != nil && !w.failed() {
+			w.fail("the last stop of machine %d: %v", m.i, err)
+		}
+	}
+	w.lives.Wait()
+	w.net.Close()
+	w.history.say("the end")
+}
+
+func (w *world) report() *report {
+	r := &report{Family: w.family.name, Seed: w.seed, Hash: w.history.hash(), Met: w.mu.met, Failures: w.mu.failures, history: w.history,
+		Virtual: w.history.now(), Faults: len(w.family.faults(w.rand("faults"), &w.conf))}
+	r.Acked, r.Refused, r.Unknown = w.suite.History().Counts()
+	for _, n := range w.mu.fates {
+		r.Messages += n
+	}
+	return r
+}
+
+// logger gives a node's log: into the history, or nowhere.
+func (w *world) logger(i, life int) *slog.Logger {
+	if !w.logs {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(logLines{w, i, life}, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
+type logLines struct {
+	w       *world
+	i, life int
+}
+
+func (l logLines) Write(b []byte) (int, error) {
+	l.w.history.say("machine %d.%d: %s", l.i, l.life, b[:len(b)-1])
+	return len(b), nil
+}
