@@ -110,7 +110,7 @@ func (s *memStore) restart(died func()) {
 func (s *memStore) fill(full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.full = full
+	s.full, s.space = full, 0
 }
 
 // fillAfter lets a number of writes pass before the disk is full.
@@ -120,9 +120,12 @@ func (s *memStore) fillAfter(writes int) {
 	s.space = writes
 }
 
-// seeds is how many seeds the randomized tests try; a campaign takes thousands: go test ./gossip/metalog -seeds 5000
-// -timeout 0
-var seeds = flag.Uint64("seeds", 6, "seeds of each randomized simulation")
+// seeds is how many seeds the randomized tests try; a campaign takes thousands: go test ./gossip/metalog -run TestSim
+// -timeout 0 -v -seeds 2000 -seed 1
+var (
+	seeds     = flag.Uint64("seeds", 6, "seeds of each randomized simulation")
+	firstSeed = flag.Uint64("seed", 0, "the first of them")
+)
 
 const testPort = 7000
 
@@ -154,14 +157,19 @@ type world struct {
 	machines []*machine // 1..n
 	rng      *rand.Rand // the test's own
 	seed     uint64
-	sent     atomic.Int64 // messages
+	sent     atomic.Int64     // messages
+	log      *strings.Builder // of every message's fate; nil: not kept
 }
 
 // simulate runs f with n machines that are off, in a bubble with virtual time.
 func simulate(t *testing.T, n int, seed uint64, faults simnet.Faults, f func(w *world)) {
+	simulateLogged(t, n, seed, faults, nil, f)
+}
+
+func simulateLogged(t *testing.T, n int, seed uint64, faults simnet.Faults, log *strings.Builder, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), machines: make([]*machine, n+1)}
-		w.net = simnet.New(simnet.Options{Seed: seed, Faults: faults, Settle: synctest.Wait, Observe: func(simnet.Delivery) { w.sent.Add(1) }})
+		w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), machines: make([]*machine, n+1), log: log}
+		w.net = simnet.New(simnet.Options{Seed: seed, Faults: faults, Settle: synctest.Wait, Observe: w.observe})
 		for i := 1; i <= n; i++ {
 			w.machines[i] = &machine{w: w, i: i, host: vnodes.HostID{15: byte(i)}, name: "test", store: newStore()}
 		}
@@ -171,6 +179,13 @@ func simulate(t *testing.T, n int, seed uint64, faults simnet.Faults, f func(w *
 		}
 		w.net.Close()
 	})
+}
+
+func (w *world) observe(d simnet.Delivery) {
+	w.sent.Add(1)
+	if w.log != nil {
+		fmt.Fprintln(w.log, d.At.UnixNano(), d.From, d.To, d.Verb, d.Response, d.Size, d.Fate)
+	}
 }
 
 // newID gives ids that differ, the same ones for a seed.
@@ -183,6 +198,12 @@ func (m *machine) newID() (id [16]byte) {
 	binary.BigEndian.PutUint64(id[:], m.ids.Uint64())
 	binary.BigEndian.PutUint64(id[8:], m.ids.Uint64())
 	return id
+}
+
+// jitter depends on the moment alone, so that it doesn't matter who of a machine draws first.
+func (m *machine) jitter(n int64) int64 {
+	rng := rand.New(rand.NewPCG(m.w.seed^uint64(time.Now().UnixNano()), uint64(m.host[15])))
+	return rng.Int64N(n)
 }
 
 func (m *machine) identity() rpc.Identity {
@@ -205,6 +226,7 @@ func (m *machine) on(join ...int) {
 	m.log, err = Open(Options{
 		Self: m.host, Name: m.name, Store: m.store, Transport: m.net, MetaPort: testPort, Now: time.Now, NewID: m.newID,
 		Node:    vnodes.Node{ID: m.host, Address: ip(m.i), DC: "dc", Rack: fmt.Sprint("rack", m.i%3), Weight: 4},
+		Jitter:  m.jitter,
 		OnApply: func(s *State, _ schema.Target) { m.mu.Lock(); m.epochs = append(m.epochs, s.Epoch); m.mu.Unlock() },
 		Fatal:   func(error) { die() },
 	})
@@ -307,10 +329,21 @@ func (w *world) agree() *State {
 	want := states[0].Append(nil)
 	for _, st := range states[1:] {
 		if !bytes.Equal(st.Append(nil), want) {
-			w.t.Errorf("states differ: %+v and %+v", states[0], st)
+			w.t.Errorf("states differ, at epochs %d and %d: %s", states[0].Epoch, st.Epoch, w.epochs())
 		}
 	}
 	return states[0]
+}
+
+// epochs describes where the running machines are.
+func (w *world) epochs() string {
+	var b strings.Builder
+	for _, m := range w.machines[1:] {
+		if m.log != nil && m.log.State() != nil {
+			fmt.Fprintf(&b, "machine %d at %d (voter: %v, stopped: %v) ", m.i, m.log.State().Epoch, m.log.State().IsVoter(m.host), m.log.stopped())
+		}
+	}
+	return b.String()
 }
 
 // gossip tells everybody of the newest epoch, as gossip would.
