@@ -98,6 +98,7 @@ type Engine struct {
 
 	log       atomic.Pointer[logState] // the newest log
 	witnessed atomic.Int64             // what the last witness said (logtail.go)
+	manifest  manifestWitness
 
 	counts   counters
 	syncing  chan pendingSync // writes that are visible, in commit order
@@ -155,13 +156,16 @@ func (e *Engine) open(o *Options) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, e.lock.Close())
+			err = errors.Join(err, e.manifest.close(), e.lock.Close())
 		}
 	}()
 	if err = checkFormat(fs, o.Dir); err != nil {
 		return err
 	}
 	if err = checkLogTail(fs, o.Dir); err != nil {
+		return err
+	}
+	if err = checkManifest(fs, o.Dir); err != nil {
 		return err
 	}
 	e.cache = pebble.NewCache(o.CacheBytes)
@@ -215,7 +219,7 @@ func (e *Engine) Close() error {
 	if e.failed.Load() == nil {
 		errs = append(errs, e.db.LogData(nil, pebble.Sync), e.flushAtClose())
 	}
-	errs = append(errs, e.db.Close(), e.lock.Close())
+	errs = append(errs, e.db.Close(), e.manifest.close(), e.lock.Close())
 	if f := e.failed.Load(); f != nil {
 		return *f
 	}

@@ -56,8 +56,12 @@ func (g *guardFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
 	}
 	w := &guardFile{File: f, g: g, name: name, vital: vital(g.FS, name)}
 	if number, ok := logNumber(g.FS.PathBase(name)); ok {
-		w.log = &logState{number: number}
-		g.e.log.Store(w.log)
+		w.log, w.state = true, &logState{number: number}
+		g.e.log.Store(w.state)
+	}
+	if number, ok := manifestNumber(g.FS.PathBase(name)); ok {
+		w.state = &logState{number: number}
+		g.e.manifest.current.Store(w.state)
 	}
 	return w, nil
 }
@@ -117,7 +121,7 @@ func (g *guardFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.O
 
 // ReuseForWrite implements vfs.FS.
 func (g *guardFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if g.frozen() {
+	if g.witnessManifest(); g.frozen() {
 		return blackHole{}, nil
 	}
 	f, err := g.FS.ReuseForWrite(oldname, newname, c)
@@ -135,6 +139,9 @@ func (g *guardFS) OpenDir(name string) (vfs.File, error) {
 
 // Remove implements vfs.FS.
 func (g *guardFS) Remove(name string) error {
+	if superfluous(g.FS.PathBase(name)) {
+		g.witnessManifest()
+	}
 	if g.frozen() {
 		return nil
 	}
@@ -175,8 +182,9 @@ type guardFile struct {
 	name  string
 	vital bool
 
-	log     *logState    // nil: not a log
-	written atomic.Int64 // bytes, of a log
+	log     bool
+	state   *logState    // of a log or manifest
+	written atomic.Int64 // bytes, of a log or manifest
 }
 
 // Write implements vfs.File.
@@ -202,11 +210,10 @@ func (f *guardFile) Write(p []byte) (n int, err error) {
 }
 
 func (f *guardFile) write(p []byte) (int, error) {
-	if f.log == nil {
-		return f.File.Write(p)
-	}
-	if err := walWrite.Hit(); err != nil {
-		return 0, err
+	if f.log {
+		if err := walWrite.Hit(); err != nil {
+			return 0, err
+		}
 	}
 	n, err := f.File.Write(p)
 	f.written.Add(int64(n))
@@ -219,7 +226,7 @@ func (f *guardFile) sync(full bool, do func() error) error {
 		return nil
 	}
 	point, written := fileSync, f.written.Load()
-	if f.log != nil {
+	if f.log {
 		point = walSync
 	}
 	err := point.Hit()
@@ -230,8 +237,8 @@ func (f *guardFile) sync(full bool, do func() error) error {
 		f.g.e.fail(fmt.Errorf("%w: sync %s: %w", ErrFailStop, f.name, err))
 		return nil
 	}
-	if f.log != nil && full {
-		f.log.synced.Store(written)
+	if f.state != nil && full {
+		f.state.synced.Store(written)
 	}
 	return nil
 }
