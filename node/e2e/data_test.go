@@ -77,10 +77,11 @@ func TestDataOfANewerVersionIsRefused(t *testing.T) {
 	wantRows(t, ask(t, n, consistency.One, "SELECT v FROM ks.t WHERE k = 1"), []string{"kept"})
 }
 
-// TestAWipedNodeIsRefused: a machine that lost its data directory is another node. At the same address it may not take the old one's place
+// TestRow9AWipedNodeIsRefused: a machine that lost its data directory is another node. At the same address it may not take the old one's place
 // unasked: it would answer reads with nothing. It says so and waits, and the cluster goes on.
-func TestAWipedNodeIsRefused(t *testing.T) {
+func TestRow9AWipedNodeIsRefused(t *testing.T) {
 	t.Parallel()
+	began := begins()
 	c := startCluster(t, 3)
 	exec1(t, dial(t, c.Nodes[0]), "CREATE KEYSPACE w"+simpleRF3, "CREATE TABLE w.t (k int PRIMARY KEY, v text)",
 		"INSERT INTO w.t (k, v) VALUES (1, 'one')")
@@ -107,4 +108,5 @@ func TestAWipedNodeIsRefused(t *testing.T) {
 		t.Error("the wiped node answers requests")
 	}
 	kill(t, wiped) // fails if it has ended
+	report(t, 9, began, "refused until it is replaced; the others go on")
 }

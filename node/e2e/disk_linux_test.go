@@ -58,10 +58,11 @@ func (d *disk) leave(free uint64) {
 	}
 }
 
-// TestFullDisk: something else fills the disk. Writes are refused with an error that names it, reads go on, the node lives; once space is free
+// TestRow7FullDisk: something else fills the disk. Writes are refused with an error that names it, reads go on, the node lives; once space is free
 // writes go on by themselves.
-func TestFullDisk(t *testing.T) {
+func TestRow7FullDisk(t *testing.T) {
 	t.Parallel()
+	began := begins()
 	c := newCluster(t, 1, nil)
 	n := c.Nodes[0]
 	d := newDisk(t, n)
@@ -101,12 +102,14 @@ func TestFullDisk(t *testing.T) {
 	if got := ask(t, n, consistency.One, "SELECT v FROM f.t WHERE k = 4"); len(got) != 1 || got[0] != "after" {
 		t.Errorf("after a restart: %v", got)
 	}
+	report(t, 7, began, "filled by others: refused with the directory's name, reads go on, writes go on once there is space")
 }
 
-// TestWritesFillTheDisk: one of three disks is filled by the writes themselves. The cluster goes on at QUORUM, the node with the full disk lives and
+// TestRow7WritesFillTheDisk: one of three disks is filled by the writes themselves. The cluster goes on at QUORUM, the node with the full disk lives and
 // answers reads, and nothing acknowledged is lost.
-func TestWritesFillTheDisk(t *testing.T) {
+func TestRow7WritesFillTheDisk(t *testing.T) {
 	t.Parallel()
+	began := begins()
 	c := newCluster(t, 3, nil)
 	full := c.Nodes[2]
 	d := newDisk(t, full)
@@ -124,7 +127,9 @@ func TestWritesFillTheDisk(t *testing.T) {
 	if !full.Running() {
 		t.Fatalf("the node with the full disk ended: %s", readLog(t, full))
 	}
-	verify(t, c, w) // though the full node lacks rows, and can't be repaired
+	lost := verify(t, c, w) // though the full node lacks rows, and can't be repaired
 	d.leave(2 * reserve)
-	verify(t, c, w)
+	lost += verify(t, c, w)
+	acked, unknown := w.Counts()
+	report(t, 7, began, "filled by writes, one of three: %d acks, %d unknown, %d lost", acked, unknown, lost)
 }

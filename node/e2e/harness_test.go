@@ -17,11 +17,6 @@ import (
 	"nodedb/query/wire"
 )
 
-var (
-	kills  = flag.Int("kills", 0, "campaign: kill -9 of one node so many times, and of all nodes a fifth as often (0: the short form)")
-	perOne = flag.Int64("writes", 3000, "acknowledged writes between two kills")
-)
-
 // binary is nodedb, built once for the whole package.
 var binary string
 
@@ -30,6 +25,9 @@ var network atomic.Int32
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if binary = os.Getenv(inNamespace); binary != "" { // see isolated
+		os.Exit(m.Run())
+	}
 	dir, err := os.MkdirTemp("", "nodedb-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -44,6 +42,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
+	printRows(os.Stdout)
 	os.Exit(code)
 }
 

@@ -7,8 +7,12 @@ import (
 	"time"
 
 	"nodedb/node"
+	"nodedb/node/check"
 	"nodedb/node/proc"
 )
+
+// perKill is how many writes are acknowledged between two kills: a million over FAULTS.md's 300.
+const perKill = 3400
 
 // newWorkload makes a table with three replicas and a workload on it.
 func newWorkload(t *testing.T, c *proc.Cluster) *proc.Workload {
@@ -22,19 +26,20 @@ func newWorkload(t *testing.T, c *proc.Cluster) *proc.Workload {
 	return w
 }
 
-func verify(t *testing.T, c *proc.Cluster, w *proc.Workload) {
+// verify reads everything through every node and gives how many acknowledged writes are lost.
+func verify(t *testing.T, c *proc.Cluster, w *proc.Workload) (lost int) {
 	t.Helper()
-	acked, unknown := w.Counts()
 	for _, n := range c.Nodes {
-		lost, examples, err := w.Verify(deadline(t, 10*time.Minute), n)
+		missing, examples, err := w.Verify(deadline(t, 10*time.Minute), n)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("through node %d: %d acknowledged, %d unknown, %d lost", n.Index, acked, unknown, lost)
-		if lost > 0 {
-			t.Errorf("acknowledged writes are lost, for example %v", examples)
+		if missing > 0 {
+			t.Errorf("through node %d: %d acknowledged writes are lost, for example %v", n.Index, missing, examples)
 		}
+		lost = max(lost, missing)
 	}
+	return lost
 }
 
 // allUp waits until a node sees every node up.
@@ -54,64 +59,49 @@ func allUp(t *testing.T, ctx context.Context, n *proc.Node, count int) {
 	}
 }
 
-// TestKillOne is FAULTS.md row 1: kill -9 of one random node, again and again, under writes at QUORUM through all nodes.
-func TestKillOne(t *testing.T) {
-	rounds := 4
-	if *kills > 0 {
-		rounds = *kills
-	}
+// TestRow1KillOne: kill -9 of one random node, again and again, under writes at QUORUM through all nodes, and under the suite of package check.
+func TestRow1KillOne(t *testing.T) {
+	began, rounds := begins(), count(3, 300)
 	c := startCluster(t, 3)
 	w := newWorkload(t, c)
+	s := startSuite(t, c, check.Options{Think: 20 * time.Millisecond})
 	w.Start(context.Background())
 	for i := range rounds {
 		victim := c.Nodes[rand.IntN(len(c.Nodes))]
 		ctx := deadline(t, 2*time.Minute)
-		if err := w.AwaitAcked(ctx, *perOne); err != nil {
+		if err := w.AwaitAcked(ctx, perKill); err != nil {
 			t.Fatal(err)
 		}
-		if err := victim.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.AwaitAcked(ctx, *perOne/10); err != nil {
+		kill(t, victim)
+		if err := w.AwaitAcked(ctx, perKill/10); err != nil {
 			t.Fatalf("round %d: with node %d down: %v", i+1, victim.Index, err)
 		}
-		if err := victim.Start(ctx); err != nil {
-			t.Fatal(err)
-		}
-		for _, n := range c.Nodes {
-			allUp(t, ctx, n, len(c.Nodes))
-		}
+		start(t, c, victim)
 	}
 	w.Stop()
-	verify(t, c, w)
+	suite := s.finish()
+	lost := verify(t, c, w)
+	acked, unknown := w.Counts()
+	report(t, 1, began, "%d kills, %d acks, %d unknown, %d lost; %s", rounds, acked, unknown, lost, suite)
 }
 
-// TestKillAll is FAULTS.md row 2: kill -9 of all nodes at once, under writes.
-func TestKillAll(t *testing.T) {
-	rounds := 2
-	if *kills > 0 {
-		rounds = max(1, *kills/5)
-	}
+// TestRow2KillAll: kill -9 of all nodes at once, under writes.
+func TestRow2KillAll(t *testing.T) {
+	began, rounds := begins(), count(2, 100)
 	c := startCluster(t, 3)
 	w := newWorkload(t, c)
+	s := startSuite(t, c, check.Options{Think: 20 * time.Millisecond})
 	for range rounds {
-		ctx := deadline(t, 2*time.Minute)
 		w.Start(context.Background())
-		if err := w.AwaitAcked(ctx, *perOne); err != nil {
+		if err := w.AwaitAcked(deadline(t, 2*time.Minute), perKill); err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range c.Nodes {
-			if err := n.Kill(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		kill(t, c.Nodes...)
 		w.Stop()
-		if err := c.Start(ctx); err != nil {
-			t.Fatal(err)
-		}
-		for _, n := range c.Nodes {
-			allUp(t, ctx, n, len(c.Nodes))
-		}
+		start(t, c, c.Nodes...)
 	}
-	verify(t, c, w)
+	suite := s.finish()
+	lost := verify(t, c, w)
+	acked, unknown := w.Counts()
+	report(t, 2, began, "%d rounds, %d acks, %d unknown, %d lost; %s", rounds, acked, unknown, lost, suite)
 }

@@ -221,6 +221,22 @@ func (m *Node) Kill() error {
 	return nil
 }
 
+// Pause stops the process where it is (SIGSTOP) until Resume or Kill; the kernel goes on taking connections and bytes for it.
+func (m *Node) Pause() error { return m.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (m *Node) Resume() error { return m.signal(syscall.SIGCONT) }
+
+func (m *Node) signal(s syscall.Signal) error {
+	if !m.Running() {
+		return fmt.Errorf("node %d is not running", m.Index)
+	}
+	return m.cmd.Process.Signal(s)
+}
+
+// Exited is closed when the process that runs now has ended.
+func (m *Node) Exited() <-chan struct{} { return m.exited }
+
 // CQL is the node's CQL address.
 func (m *Node) CQL() string {
 	return net.JoinHostPort(m.Address, strconv.Itoa(m.cluster.Port("native_transport_port")))
