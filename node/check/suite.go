@@ -173,16 +173,6 @@ func (s *Suite) Check(ctx context.Context, c Client) []Violation {
 	return found
 }
 
-// Repaired tells that replicas were repaired since the last Check: a write whose outcome is unknown may have come to light, so that final reads may now
-// give something else.
-func (s *Suite) Repaired() {
-	for _, w := range s.workloads {
-		if t, ok := w.(*ties); ok {
-			t.forget()
-		}
-	}
-}
-
 // violation notes what is wrong; why says it in words, and the key's last events are added.
 func (s *Suite) violation(workload, rule, key, why string) {
 	text := key + ": " + why

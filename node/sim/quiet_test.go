@@ -81,7 +81,6 @@ func (w *world) liveness(clients []check.Client) {
 	}
 	tables := w.tables(ctx, clients[0])
 	w.readAll(ctx, clients[0], tables)
-	w.suite.Repaired()
 	if !w.await(quietBound, "equal", func() string { return w.unequal(ctx, tables) }) {
 		return
 	}
