@@ -76,6 +76,7 @@ type founder struct {
 	losses   int
 	highest  uint64 // ballot time
 	trouble  string // why joining or founding failed last
+	rival    string // who could found another cluster, so that this node doesn't
 	addition *Entry // AddMember, with one proposal id for all tries
 }
 
@@ -245,7 +246,7 @@ func (f *founder) act(ctx context.Context) error {
 		}
 	}
 	present := f.present()
-	if !f.enough(len(present)) || time.Now().Before(f.nextTry) {
+	if f.rival = f.findRival(present); !f.enough(len(present)) || f.rival != "" || time.Now().Before(f.nextTry) {
 		return nil
 	}
 	rank := slices.IndexFunc(present, func(n vnodes.Node) bool { return n.ID == f.log.o.Self })
@@ -287,6 +288,27 @@ func (f *founder) present() []vnodes.Node {
 	return list
 }
 
+// findRival gives a node of the set that has another set, which a majority could found without any of those present:
+// then there would be two clusters. Both sides see the other, wait, and say so.
+func (f *founder) findRival(present []vnodes.Node) string {
+	for _, address := range f.set {
+		v := f.views[address]
+		if v == nil || v.hello == nil || time.Since(v.heard) > helloFresh || v.hello.clustered() || slices.Equal(v.hello.Set, f.set) {
+			continue
+		}
+		free := 0
+		for _, other := range v.hello.Set {
+			if !slices.ContainsFunc(present, func(n vnodes.Node) bool { return f.log.address(n.Address) == other }) {
+				free++
+			}
+		}
+		if free > len(v.hello.Set)/2 {
+			return address
+		}
+	}
+	return ""
+}
+
 func (f *founder) agrees(v *view) bool {
 	return v.hello != nil && time.Since(v.heard) <= helloFresh && !v.hello.clustered() && slices.Equal(v.hello.Set, f.set) && v.hello.Host != f.log.o.Self
 }
@@ -321,6 +343,9 @@ func (f *founder) report() string {
 	if f.listed != nil {
 		text += fmt.Sprintf("; this node has voted to found a cluster with [%s] and has to learn the outcome before it can do anything with its present list [%s]"+
 			" (or wipe its data directory)", strings.Join(f.set, " "), strings.Join(f.listed, " "))
+	}
+	if f.rival != "" {
+		text += fmt.Sprintf("; with the list of %s another cluster could be founded: make the lists the same", f.rival)
 	}
 	if f.trouble != "" {
 		text += "; " + f.trouble
