@@ -68,7 +68,11 @@ func (s *Store) perform(j job) {
 		return
 	}
 	if j.save {
-		if err := s.savePosition(j.peer); err != nil {
+		err := s.savePosition(j.peer)
+		if errors.Is(err, errSync) {
+			err = s.fail(s.progressPath(j.peer.id), err)
+		}
+		if err != nil {
 			// Hints may be delivered twice after a crash. Segments go all the same: on a full disk it is they that make room.
 			s.o.Logger.Warn("hints: the progress of a replay was not saved", "host_id", j.peer.id, "error", err)
 		}
@@ -218,6 +222,9 @@ func (s *Store) cutTail(p *peer) {
 	if err == nil && int64(len(b)) > p.abandoned.size {
 		err = s.replaceFile(name, b[:p.abandoned.size])
 	}
+	if errors.Is(err, errSync) {
+		err = s.fail(name, err)
+	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // delivered meanwhile
 		s.o.Logger.Warn("hints: the tail of a failed write stays", "file", name, "error", err)
 	}
@@ -301,7 +308,7 @@ func (s *Store) replaceFile(name string, b []byte) error {
 	}
 	_, err = f.Write(b)
 	if err == nil {
-		err = f.Sync()
+		err = failedSync(f.Sync())
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		s.o.FS.Remove(name + tmpSuffix)
@@ -313,7 +320,17 @@ func (s *Store) replaceFile(name string, b []byte) error {
 	return s.syncDir()
 }
 
-func (s *Store) syncDir() error { return s.sync(s.o.Dir) }
+func (s *Store) syncDir() error { return failedSync(s.sync(s.o.Dir)) }
+
+// errSync marks the errors of syncs: they stop the store, wherever they come from.
+var errSync = errors.New("sync failed")
+
+func failedSync(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errSync, err)
+}
 
 func (s *Store) sync(name string) error {
 	dir, err := s.o.FS.OpenDir(name)

@@ -176,6 +176,10 @@ func (e *Engine) open(o *Options) (err error) {
 		}
 		return e.openError(err)
 	}
+	fs.opened.Store(true)
+	if f := e.failed.Load(); f != nil {
+		return errors.Join(fmt.Errorf("storage: open %s: %w", o.Dir, *f), e.db.Close())
+	}
 	if err = e.loadHeaderFlags(); err != nil {
 		return errors.Join(err, e.db.Close())
 	}

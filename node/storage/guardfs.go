@@ -36,9 +36,12 @@ const (
 //
 // Running out of space is different: Pebble retries flushes and compactions by itself, and WAL and manifest writes wait
 // here.
+//
+// While Pebble opens the store it gets the errors: it gives them back.
 type guardFS struct {
 	vfs.FS
-	e *Engine
+	e      *Engine
+	opened atomic.Bool
 }
 
 // frozen reports whether nothing may reach the disk any more.
@@ -50,9 +53,16 @@ func vital(g vfs.FS, name string) bool {
 	return strings.HasSuffix(base, ".log") || strings.HasPrefix(base, "MANIFEST-") || strings.HasPrefix(base, "marker.")
 }
 
-func (g *guardFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, g.check("create", name, err)
+// file makes a file, and wraps it.
+func (g *guardFS) file(name string, open func() (vfs.File, error)) (f vfs.File, err error) {
+	if err = g.change("create", name, func() (err error) {
+		f, err = open()
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	if f == nil { // it could not be made, and Pebble must not know
+		return blackHole{}, nil
 	}
 	w := &guardFile{File: f, g: g, name: name, vital: vital(g.FS, name)}
 	if number, ok := logNumber(g.FS.PathBase(name)); ok {
@@ -66,12 +76,24 @@ func (g *guardFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
 	return w, nil
 }
 
-// check fails the engine for an error that Pebble must not see twice, and passes it on.
-func (g *guardFS) check(op, name string, err error) error {
-	if err != nil && vital(g.FS, name) && !errors.Is(err, os.ErrNotExist) && !isNoSpace(err) {
+// change makes or renames a file. For one that Pebble can't do without it waits for space, and any other error fails the engine and is kept from Pebble.
+func (g *guardFS) change(op, name string, do func() error) error {
+	if g.frozen() {
+		return nil
+	}
+	err := do()
+	if err == nil || !vital(g.FS, name) || !g.opened.Load() {
+		return err
+	}
+	for try := 0; isNoSpace(err) && try < noSpaceTries; try++ {
+		g.e.space.ranOut()
+		time.Sleep(noSpaceWait)
+		err = do()
+	}
+	if err != nil {
 		g.e.fail(fmt.Errorf("%w: %s %s: %w", ErrFailStop, op, name, err))
 	}
-	return err
+	return nil
 }
 
 func isNoSpace(err error) bool {
@@ -80,52 +102,42 @@ func isNoSpace(err error) bool {
 
 // Create implements vfs.FS.
 func (g *guardFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if g.frozen() {
-		return blackHole{}, nil
-	}
 	if strings.HasPrefix(g.FS.PathBase(name), "marker.") {
 		return g.createMarker(name, c)
 	}
-	f, err := g.FS.Create(name, c)
-	return g.wrap(f, name, err)
+	return g.file(name, func() (vfs.File, error) { return g.FS.Create(name, c) })
 }
 
 // createMarker makes the empty file whose name says which manifest counts. Pebble v2.1.7 syncs the directory only once the new marker is there and the old one gone:
 // on a file system that doesn't keep the order of such changes, a power loss in between leaves a marker without its manifest, or none. So what
 // the marker names is made durable before it, and the marker before the old one goes.
-func (g *guardFS) createMarker(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+func (g *guardFS) createMarker(name string, c vfs.DiskWriteCategory) (f vfs.File, err error) {
 	dir, err := g.OpenDir(g.FS.PathDir(name))
 	if err != nil {
-		return nil, g.check("open the directory of", name, err)
+		return nil, err
 	}
 	defer dir.Close()
-	_ = dir.Sync() // a guardFile's: a failure stops the engine, and is kept from Pebble
-	if g.frozen() {
-		return blackHole{}, nil
+	if err := dir.Sync(); err != nil {
+		return nil, err
 	}
-	f, err := g.FS.Create(name, c)
-	if err == nil {
-		_ = dir.Sync()
+	if f, err = g.file(name, func() (vfs.File, error) { return g.FS.Create(name, c) }); err != nil {
+		return nil, err
 	}
-	return g.wrap(f, name, err)
+	if err := dir.Sync(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // OpenReadWrite implements vfs.FS.
 func (g *guardFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	if g.frozen() {
-		return blackHole{}, nil
-	}
-	f, err := g.FS.OpenReadWrite(name, c, o...)
-	return g.wrap(f, name, err)
+	return g.file(name, func() (vfs.File, error) { return g.FS.OpenReadWrite(name, c, o...) })
 }
 
 // ReuseForWrite implements vfs.FS.
 func (g *guardFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if g.witnessManifest(); g.frozen() {
-		return blackHole{}, nil
-	}
-	f, err := g.FS.ReuseForWrite(oldname, newname, c)
-	return g.wrap(f, newname, err)
+	g.witnessManifest()
+	return g.file(newname, func() (vfs.File, error) { return g.FS.ReuseForWrite(oldname, newname, c) })
 }
 
 // OpenDir implements vfs.FS: a directory's sync counts like a file's.
@@ -158,10 +170,7 @@ func (g *guardFS) RemoveAll(name string) error {
 
 // Rename implements vfs.FS.
 func (g *guardFS) Rename(oldname, newname string) error {
-	if g.frozen() {
-		return nil
-	}
-	return g.check("rename to", newname, g.FS.Rename(oldname, newname))
+	return g.change("rename to", newname, func() error { return g.FS.Rename(oldname, newname) })
 }
 
 // Link implements vfs.FS.
@@ -258,8 +267,16 @@ func (f *guardFile) SyncTo(length int64) (full bool, err error) {
 	return full, err
 }
 
-// blackHole is a file of a frozen file system.
+// blackHole is a file of a frozen file system, and what is known of it: Pebble panics when it can't stat a log that it uses again.
 type blackHole struct{}
+
+func (blackHole) Name() string           { return "" }
+func (blackHole) Size() int64            { return 0 }
+func (blackHole) Mode() os.FileMode      { return 0 }
+func (blackHole) ModTime() time.Time     { return time.Time{} }
+func (blackHole) IsDir() bool            { return false }
+func (blackHole) Sys() any               { return nil }
+func (blackHole) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }
 
 func (blackHole) Close() error                            { return nil }
 func (blackHole) Read([]byte) (int, error)                { return 0, io.EOF }
@@ -267,7 +284,7 @@ func (blackHole) ReadAt([]byte, int64) (int, error)       { return 0, io.EOF }
 func (blackHole) Write(p []byte) (int, error)             { return len(p), nil }
 func (blackHole) WriteAt(p []byte, _ int64) (int, error)  { return len(p), nil }
 func (blackHole) Preallocate(int64, int64) error          { return nil }
-func (blackHole) Stat() (vfs.FileInfo, error)             { return nil, os.ErrNotExist }
+func (blackHole) Stat() (vfs.FileInfo, error)             { return blackHole{}, nil }
 func (blackHole) Sync() error                             { return nil }
 func (blackHole) SyncTo(int64) (fullSync bool, err error) { return false, nil }
 func (blackHole) SyncData() error                         { return nil }

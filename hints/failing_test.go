@@ -1,0 +1,111 @@
+package hints
+
+import (
+	"errors"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"nodedb/node/disk"
+	"nodedb/vnodes"
+)
+
+// failing fails the n-th change of the disk that it is asked about, once, with EIO.
+type failing struct {
+	n  int
+	op disk.Op // the one that failed
+}
+
+func (f *failing) at(op disk.Op) error {
+	if op.Phase == disk.After {
+		return nil
+	}
+	if f.n--; f.n != 0 {
+		return nil
+	}
+	f.op = op
+	return syscall.EIO
+}
+
+// TestEveryFailedChange (FAULTS row 5) fails each change of the disk in turn. A failed sync stops the store within a second: nothing is acknowledged any more. Any
+// other failure costs the hints that met it. What is acknowledged survives a power loss, in all cases.
+func TestEveryFailedChange(t *testing.T) {
+	places, stops := 0, 0
+	for n := 1; ; n++ {
+		f := &failing{n: n}
+		synctest.Test(t, func(t *testing.T) {
+			if failChange(t, f) {
+				stops++
+			}
+		})
+		if t.Failed() {
+			t.Fatalf("change %d: %+v", n, f.op)
+		}
+		if f.n > 0 {
+			break // there are no more
+		}
+		places++
+	}
+	if places < 30 || stops < 10 {
+		t.Errorf("%d places, %d stops: the script meets too few", places, stops)
+	}
+	t.Logf("%d changes failed, %d stopped the store at once, 0 acknowledged hints lost", places, stops)
+}
+
+// failChange runs a script on a disk that fails once.
+func failChange(t *testing.T, f *failing) (stopped bool) {
+	mem, p := disk.Crashable(), newPeers()
+	o := testOptions(disk.Watch(mem, f.at), p)
+	o.Segment = headerBytes + 3*(recordBytes+9)
+	fatal := 0
+	o.Fatal = func(error) { fatal++ }
+	var acked []string
+	life := func(from, to int) {
+		s, err := Open(o)
+		if err != nil {
+			if !errors.Is(err, syscall.EIO) {
+				t.Errorf("Open gave %v", err)
+			}
+			return
+		}
+		for i, h := range numbered(from, to) {
+			broken := f.n <= 0 && f.op.Kind == "sync"
+			err := tryAdd(s, host(1), h)
+			switch {
+			case err == nil:
+				acked = append(acked, h)
+				if broken && fatal > 0 {
+					t.Errorf("%q is acknowledged after a failed sync", h)
+				}
+			case !errors.Is(err, syscall.EIO):
+				t.Errorf("Add gave %v", err)
+			}
+			if i == 4 {
+				run(s, time.Second)
+			}
+			synctest.Wait()
+		}
+		if f.n <= 0 && f.op.Kind == "sync" && fatal == 0 && s.Stats().Added > 0 {
+			t.Errorf("a failed sync of %s did not stop the store", f.op.Name)
+		}
+		s.Close()
+	}
+	life(0, 8)
+	stopped = fatal == 1
+	if fatal > 1 {
+		t.Errorf("Fatal was called %d times", fatal)
+	}
+	o = testOptions(crash(mem, 0, 1), p)
+	s := open(t, o)
+	run(s, time.Second)
+	for _, h := range acked {
+		if !slices.Contains(p.delivered(host(1)), h) {
+			t.Errorf("acknowledged, never delivered: %s", h)
+		}
+	}
+	want(t, "pending", s.PendingAll(), map[vnodes.HostID]int64{})
+	closeStore(t, s)
+	return stopped
+}

@@ -1,0 +1,155 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"nodedb/node/disk"
+	"nodedb/node/row"
+)
+
+// failing fails the n-th change of the disk, once, with EIO.
+type failing struct {
+	left atomic.Int64
+	mu   struct {
+		sync.Mutex
+		op    disk.Op   // the one that failed
+		at    time.Time // when
+		fatal time.Time // when the engine said so
+	}
+}
+
+func (f *failing) change(op disk.Op) error {
+	if op.Phase == disk.After || f.left.Add(-1) != 0 {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.op, f.mu.at = op, time.Now()
+	return syscall.EIO
+}
+
+func (f *failing) fatal(error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.fatal = time.Now()
+}
+
+// stopped reports whether the engine has told of the failure.
+func (f *failing) stopped() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.mu.fatal.IsZero()
+}
+
+// TestEveryFailedChange (FAULTS row 5) fails each change of the disk in turn, of a script that writes, flushes, compacts and reopens. A failed sync, and a failed write of a log,
+// a manifest or a marker, stops the engine within a second, and nothing is acknowledged afterwards. Whatever failed, what was acknowledged survives a power loss.
+func TestEveryFailedChange(t *testing.T) {
+	places, stops, slowest := 0, map[string]int{}, time.Duration(0)
+	step := int64(5)
+	if *clones >= 1000 { // a campaign
+		step = 1
+	}
+	for n := int64(1); ; n += step {
+		f := &failing{}
+		f.left.Store(n)
+		failChange(t, f)
+		if t.Failed() {
+			t.Fatalf("change %d: %+v", n, f.mu.op)
+		}
+		if f.left.Load() > 0 {
+			break // there are no more
+		}
+		places++
+		if f.stopped() {
+			stops[f.mu.op.Kind]++
+			slowest = max(slowest, f.mu.fatal.Sub(f.mu.at))
+		}
+	}
+	if places < 30 || stops["sync"] < 10 {
+		t.Errorf("%d places, stops %v: the script meets too few", places, stops)
+	}
+	t.Logf("%d changes failed; the engine stopped by kind: %v, at most %v later; 0 acknowledged rows lost", places, stops, slowest)
+}
+
+// TestNoSpaceForANewLogWaits meets ENOSPC where Pebble begins a log: it would panic.
+func TestNoSpaceForANewLogWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Bool
+		met := atomic.Int64{}
+		e := openTest(t, disk.Watch(disk.Crashable(), func(op disk.Op) error {
+			if full.Load() && op.Kind == "create" && strings.HasSuffix(op.Name, ".log") {
+				met.Add(1)
+				return syscall.ENOSPC
+			}
+			return nil
+		}))
+		apply(t, e, insert(testTable, "k", "a", 1, "v"))
+		full.Store(true)
+		time.AfterFunc(3*noSpaceWait, func() { full.Store(false) })
+		check(t, e.db.Flush()) // begins a log
+		apply(t, e, insert(testTable, "k", "b", 1, "v"))
+		if n := met.Load(); n < 3 {
+			t.Errorf("ENOSPC was met %d times", n)
+		}
+		check(t, e.Close())
+	})
+}
+
+func failChange(t *testing.T, f *failing) {
+	mem := disk.Crashable()
+	fs := disk.Watch(mem, f.change)
+	acked := map[string]bool{}
+	for life := range 2 {
+		e, err := Open(Options{FS: fs, Dir: "data", CacheBytes: 8 << 20, Fatal: f.fatal})
+		if err != nil {
+			if !errors.Is(err, syscall.EIO) && !strings.Contains(err.Error(), syscall.EIO.Error()) {
+				t.Errorf("Open gave %v", err)
+			}
+			break
+		}
+		_ = e.SetTables(map[row.StorageID]TableKind{testTable: OnDisk}, 10)
+		for i := range 6 {
+			stopped := f.stopped()
+			c := fmt.Sprintf("life%d-%d", life, i)
+			err := applyErr(e, insert(testTable, "k", c, 1, "v"))
+			if err == nil {
+				acked["k/"+c+"=v"] = true
+				if stopped {
+					t.Errorf("%s is acknowledged after the engine stopped", c)
+				}
+			}
+			if i == 3 {
+				_ = e.db.Flush()
+				_ = e.db.Compact(context.Background(), []byte{0}, []byte{0xFF}, false)
+			}
+		}
+		_ = e.Close()
+		if f.stopped() {
+			break
+		}
+	}
+	op := f.mu.op
+	must := op.Kind == "sync" || op.Kind == "write" && vital(mem, op.Name)
+	if f.left.Load() <= 0 && must && !f.stopped() && len(acked) == 12 {
+		t.Errorf("a failed %s of %s did not stop the engine", op.Kind, op.Name)
+	}
+	if f.stopped() && f.mu.fatal.Sub(f.mu.at) > time.Second {
+		t.Errorf("a failed %s of %s stopped the engine %v later", op.Kind, op.Name, f.mu.fatal.Sub(f.mu.at))
+	}
+	promised := make([]string, 0, len(acked))
+	for v := range acked {
+		promised = append(promised, v)
+	}
+	checkPromised(t, mem.CrashClone(vfs.CrashCloneCfg{}), promised)
+}
