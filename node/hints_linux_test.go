@@ -218,3 +218,41 @@ func TestHintsOfARemovedNode(t *testing.T) {
 		t.Errorf("%d and %d rows on the owners, want one on each", a, b)
 	}
 }
+
+// A hint whose replica doesn't own the partition any more goes to the nodes that do: sent where it was meant to go, no read would find it.
+func TestAHintForAFormerOwnerGoesToTheOwner(t *testing.T) {
+	p := newHintPair(t)
+	table := p.create("single")
+	table.Keyspace = "one"
+	for _, ch := range []*schema.Change{
+		{Op: schema.CreateKeyspace, Keyspace: "one", Class: "SimpleStrategy", Replication: map[string]string{"replication_factor": "1"}}, table,
+	} {
+		if _, _, err := p.nodes[0].cluster.ChangeSchema(t.Context(), ch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	view := p.nodes[0].cluster.View()
+	p.table, _ = view.Catalog.Table("one", "single")
+	place, _, _ := view.Placement("one")
+	var batch [][]byte
+	for k := 0; len(batch) < 10; k++ {
+		m := p.mutation(k)
+		if _, token, err := row.MutationPlace(m); err == nil && place.Replicas(token).Contains(p.nodes[0].cluster.self) {
+			batch = append(batch, m)
+		}
+	}
+	var answers sync.WaitGroup
+	answers.Add(len(batch))
+	p.nodes[0].deliverHints(p.nodes[1].cluster.self, batch, func(i int, err error) {
+		if err != nil {
+			t.Errorf("hint %d: %v", i, err)
+		}
+		answers.Done()
+	})
+	answers.Wait()
+	for i, want := range []uint64{uint64(len(batch)), 0} {
+		if sum, err := p.nodes[i].Checksum(t.Context(), "one", "single"); err != nil || uint64(sum.Rows) != want {
+			t.Errorf("node %d holds %d rows, %v; want %d", i+1, sum.Rows, err, want)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"nodedb/coordinator"
 	"nodedb/coordinator/consistency"
 	"nodedb/gossip/metalog"
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/node/storage"
 	"nodedb/query/schema"
@@ -213,6 +214,9 @@ func streamLevel(owners *vnodes.Replicas, rep vnodes.Replication, dc string) con
 	level := consistency.Quorum
 	if rep.Datacenters != nil {
 		level = consistency.EachQuorum
+	}
+	if fault.Planted("node/joiner-streams-from-one") {
+		return consistency.One
 	}
 	tracker, err := consistency.NewRead(level, owners, rep, dc)
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"nodedb/coordinator"
+	"nodedb/coordinator/consistency"
 	"nodedb/gossip/metalog"
 	"nodedb/node/config"
 	"nodedb/query/schema"
@@ -166,5 +167,28 @@ func TestRemoveOfADeadJoiner(t *testing.T) {
 	}
 	if err := n.Remove(t.Context(), n.cluster.self); !errors.Is(err, metalog.ErrInvalid) {
 		t.Errorf("a normal member: %v", err)
+	}
+}
+
+// A new owner has to read what any quorum acknowledged: from a quorum of the old owners, or from all where there are fewer than that.
+func TestANewOwnerStreamsFromAQuorum(t *testing.T) {
+	local := vnodes.Replication{Datacenters: map[string]int{"dc1": 3}}
+	for _, c := range []struct {
+		owners int
+		rep    vnodes.Replication
+		want   consistency.Level
+	}{
+		{3, vnodes.Replication{Factor: 3}, consistency.Quorum}, {2, vnodes.Replication{Factor: 3}, consistency.Quorum},
+		{1, vnodes.Replication{Factor: 3}, consistency.One}, {1, vnodes.Replication{Factor: 1}, consistency.Quorum},
+		{2, vnodes.Replication{Factor: 5}, consistency.Two}, {3, local, consistency.EachQuorum}, {1, local, consistency.One},
+	} {
+		var owners []*vnodes.Node
+		for i := range c.owners {
+			n := member(i+1, vnodes.StateNormal, vnodes.Token(100*i))
+			owners = append(owners, &n)
+		}
+		if got := streamLevel(&vnodes.Replicas{Old: owners, New: owners}, c.rep, "dc1"); got != c.want {
+			t.Errorf("%d owners, %+v: %v, want %v", c.owners, c.rep, got, c.want)
+		}
 	}
 }

@@ -31,6 +31,7 @@ var Bugs = []Bug{
 	{"metalog/founds-by-a-minority", "a node founds a cluster with its own vote alone, whoever else is on the --join list"},
 	{"metalog/vote-only-in-memory", "a vote leaves before it is stored"},
 	{"node/hint-sent-to-former-owner", "a hint goes to the node it was kept for, whether that owns the partition still or not"},
+	{"node/joiner-streams-from-one", "a joining node streams its ranges from one of their owners, not from a read quorum"},
 	{"node/memory-refilled-from-one", "a memory table is refilled from one replica, not from a read quorum"},
 	{"node/refused-hint-takes-batch-along", "hints that were sent with one that its replica refuses are dropped, too"},
 	{"paxos/accepts-below-promise", "an acceptor takes a value under a ballot below the one it promised"},
