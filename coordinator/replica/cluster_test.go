@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"nodedb/coordinator"
@@ -103,6 +104,7 @@ func newTestCluster(t *testing.T, n, factor int) *testCluster {
 		c.addNode(i, view)
 	}
 	t.Cleanup(func() {
+		synctest.Wait() // a spare that was being asked while the answer came has its call begun
 		c.calls.Wait()
 		for _, m := range c.nodes {
 			m.replica.Close()
