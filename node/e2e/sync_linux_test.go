@@ -36,7 +36,7 @@ func inject(t *testing.T, n *proc.Node, calls, how string) *tracer {
 		t.Skip("makes system calls fail with strace, which isn't there: install Debian's package strace")
 	}
 	x := &tracer{output: filepath.Join(t.TempDir(), "strace")}
-	x.cmd = exec.Command("strace", "-f", "-ttt", "-o", x.output, "-p", strconv.Itoa(n.Pid()), "-e", "trace="+calls, "-e", "inject="+calls+":"+how)
+	x.cmd = exec.Command("strace", "-f", "-ttt", "-o", x.output, "-e", "signal=none", "-p", strconv.Itoa(n.Pid()), "-e", "trace="+calls, "-e", "inject="+calls+":"+how)
 	said, err := x.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
