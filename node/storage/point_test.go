@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 
@@ -61,4 +62,22 @@ func TestAPointReadDoesNotWalkAHotRowsVersions(t *testing.T) {
 		t.Errorf("a read to the partition's end took only %d steps: this test measures nothing", n)
 	}
 	check(t, e.Close())
+}
+
+// A read that leaves a partition early and ends inside another one goes on between them.
+func TestReadHeadsUntilARow(t *testing.T) {
+	e := openTest(t, disk.Crashable())
+	defer e.Close()
+	for _, key := range []string{"a", "b", "c"} {
+		for _, c := range []string{"1", "2", "3"} {
+			apply(t, e, insert(testTable, key, c, 5, "v"))
+		}
+	}
+	keys := []string{"a", "b", "c"}
+	slices.SortFunc(keys, func(a, b string) int { return cmp.Compare(tokenOf([]byte(a)), tokenOf([]byte(b))) })
+	got := values(readAll(t, e, ReadSpec{Storage: testTable, Range: everything, NoRows: true, Now: testNow,
+		Until: &row.Position{Token: tokenOf([]byte(keys[1])), Key: []byte(keys[1]), Clustering: []byte("2")}}))
+	if want := []string{keys[0] + "/1=v", keys[1] + "/1=v"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
 }

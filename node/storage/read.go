@@ -44,6 +44,9 @@ type ReadSpec struct {
 	NoRows  bool         // headers only, plus the first live row where there is no live static (DISTINCT)
 	Reverse bool         // rows in descending clustering order inside each partition (slices still given ascending)
 	After   *row.Position
+	// Until ends a range read behind a place where Range would go on: behind a row (its header comes before it), or a partition (Done). It doesn't
+	// travel.
+	Until *row.Position
 
 	Now           int64 // unix seconds: which cells are live, for the limits
 	RowLimit      int   // stop after so many live rows; 0: none. A partition with a live static and no live rows counts as one
@@ -212,8 +215,9 @@ func (r *reader) setBounds() (empty bool, err error) {
 		return false, fmt.Errorf("range (%d, %d] wraps: cut it in two", s.Range.Start, s.Range.End)
 	}
 	r.lower, r.upper = appendRangeBounds(r.lower, r.upper, s.Storage, s.Range)
+	r.endUntil(s.Until)
 	if after == nil {
-		return false, nil
+		return bytes.Compare(r.lower, r.upper) >= 0, nil
 	}
 	r.resumePrefix = appendPrefix(r.resumePrefix, s.Storage, after.Token, after.Key)
 	r.seek = append(r.seek[:0], r.resumePrefix...)
@@ -226,6 +230,22 @@ func (r *reader) setBounds() (empty bool, err error) {
 	}
 	r.resumeInside(after)
 	return bytes.Compare(r.lower, r.upper) >= 0, nil
+}
+
+// endUntil lowers the upper bound to behind a place.
+func (r *reader) endUntil(until *row.Position) {
+	if until == nil {
+		return
+	}
+	end := appendPrefix(nil, r.spec.Storage, until.Token, until.Key)
+	if until.Done {
+		end = appendPrefixEnd(nil, end)
+	} else {
+		end = append(append(append(end, markerRow), until.Clustering...), 0) // the next key after Clustering
+	}
+	if bytes.Compare(end, r.upper) < 0 {
+		r.upper = end
+	}
 }
 
 // resumeInside bounds the rows of the partition in which the last page stopped.
@@ -331,7 +351,7 @@ func unknownMarker(key []byte) error {
 
 // leavePartition goes to the first entry of the next partition.
 func (r *reader) leavePartition() {
-	if r.spec.Reverse {
+	if u := r.spec.Until; r.spec.Reverse || (u != nil && !u.Done) { // Pebble refuses NextPrefix when a partition is cut by the upper bound
 		r.ok = r.cur.seekGE(appendPrefixEnd(r.seek[:0], r.prefix))
 		return
 	}

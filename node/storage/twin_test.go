@@ -66,6 +66,7 @@ func (w twin) read(spec ReadSpec) []byte {
 		case r.stop != nil:
 		case spec.Key != nil && key != string(spec.Key):
 		case spec.Key == nil && !spec.Range.Contains(token):
+		case spec.Key == nil && spec.Until != nil && comparePlaces(token, key, spec.Until) > 0:
 		case spec.After != nil && comparePlaces(token, key, spec.After) < 0:
 		case spec.After != nil && spec.After.Done && comparePlaces(token, key, spec.After) == 0:
 		default:
@@ -92,6 +93,7 @@ func (r *twinReader) partition(token vnodes.Token, key string, p *twinPartition)
 	}
 	resumed := r.spec.After != nil && comparePlaces(token, key, r.spec.After) == 0 && r.spec.After.Clustering != nil
 	clusterings := slices.Sorted(maps.Keys(p.rows))
+	clusterings = slices.DeleteFunc(clusterings, func(c string) bool { return r.behindEnd(token, key, c) })
 	if r.spec.Reverse {
 		slices.Reverse(clusterings)
 	}
@@ -127,6 +129,12 @@ func (r *twinReader) partition(token vnodes.Token, key string, p *twinPartition)
 	if r.full() && r.spec.Key == nil && (len(clusterings) > 0 || len(header) > 0) {
 		r.stop = &row.Position{Token: token, Key: []byte(key), Done: true}
 	}
+}
+
+// behindEnd reports whether a row lies behind Until.
+func (r *twinReader) behindEnd(token vnodes.Token, key, c string) bool {
+	u := r.spec.Until
+	return r.spec.Key == nil && u != nil && !u.Done && comparePlaces(token, key, u) == 0 && c > string(u.Clustering)
 }
 
 // wanted reports whether the slices and the position ask for a row.
@@ -237,8 +245,11 @@ func drawSpec(t *rapid.T) ReadSpec {
 	if rapid.Bool().Draw(t, "one partition") {
 		s.Key = []byte(rapid.SampledFrom(twinKeys).Draw(t, "key"))
 		s.Token = tokenOf(s.Key)
-	} else if r := drawRange(t); r.Start < r.End {
-		s.Range = r
+	} else {
+		if r := drawRange(t); r.Start < r.End {
+			s.Range = r
+		}
+		s.Until = drawUntil(t)
 	}
 	bounds := slices.Sorted(maps.Keys(rapid.MapOfN(rapid.SampledFrom(append(twinClusterings, "", "bb", "z")), rapid.Just(0), 0, 5).Draw(t, "bounds")))
 	for ; len(bounds) > 1; bounds = bounds[2:] {
@@ -248,6 +259,19 @@ func drawSpec(t *rapid.T) ReadSpec {
 		s.Slices = append(s.Slices, Slice{Start: []byte(bounds[0])})
 	}
 	return s
+}
+
+// drawUntil draws where a range read ends, most often nowhere.
+func drawUntil(t *rapid.T) *row.Position {
+	if rapid.IntRange(0, 2).Draw(t, "with end") != 0 {
+		return nil
+	}
+	key := rapid.SampledFrom(twinKeys).Draw(t, "until key")
+	p := &row.Position{Token: tokenOf([]byte(key)), Key: []byte(key), Done: rapid.Bool().Draw(t, "whole partition")}
+	if !p.Done {
+		p.Clustering = []byte(rapid.SampledFrom(append(twinClusterings, "", "bb", "z")).Draw(t, "until clustering"))
+	}
+	return p
 }
 
 func drawRange(t *rapid.T) vnodes.Range {
