@@ -46,6 +46,8 @@ const (
 	VerbRepair
 	// VerbTrace tells of a traced request that the sender coordinated.
 	VerbTrace
+	// VerbRepairRun begins, follows and ends a repair that a person asked for, and asks for anti-entropy's records.
+	VerbRepairRun
 )
 
 // Errors of a call. Remote failures come back as *RemoteError.

@@ -7,6 +7,7 @@ var verbNames = [...]string{
 	VerbMetaLearn: "meta-learn", VerbMetaPull: "meta-pull", VerbMetaPropose: "meta-propose", VerbWrite: "write", VerbRead: "read",
 	VerbStream: "stream", VerbStatus: "status", VerbApplied: "applied", VerbPaxosPrepare: "paxos-prepare", VerbPaxosAccept: "paxos-accept",
 	VerbPaxosCommit: "paxos-commit", VerbTree: "tree", VerbRepair: "repair", VerbTrace: "trace",
+	VerbRepairRun: "repair-run",
 }
 
 // String is the verb's name in logs and errors.

@@ -1,0 +1,225 @@
+package antientropy
+
+import (
+	"time"
+
+	"nodedb/antientropy/stream"
+	"nodedb/node/row"
+	"nodedb/query/schema"
+	"nodedb/vnodes"
+)
+
+// taskKey names a range of a table by where it starts.
+type taskKey struct {
+	table row.StorageID
+	start vnodes.Token
+}
+
+// task is one range of one table that this node owns with others.
+type task struct {
+	key    taskKey
+	table  *schema.Table
+	rng    vnodes.Range
+	owners []*vnodes.Node // ring order, this node among them
+	record Record
+	tried  time.Time // when this node last drove it, also in vain
+	urgent time.Time // from when on it comes first; zero: it doesn't
+	busy   bool      // in a session
+}
+
+// settled takes a task's urgency away, if a session began since it was due.
+func (t *task) settled(begun time.Time) {
+	if !t.urgent.IsZero() && !begun.Before(t.urgent) {
+		t.urgent = time.Time{}
+	}
+}
+
+// last is when a task was last compared or tried.
+func (t *task) last() time.Time {
+	if t.tried.After(t.record.Compared) {
+		return t.tried
+	}
+	return t.record.Compared
+}
+
+// drives reports whether a node is the first live owner.
+func (t *task) drives(id vnodes.HostID, alive func(vnodes.HostID) bool) bool {
+	for _, n := range t.owners {
+		if alive(n.ID) {
+			return n.ID == id
+		}
+	}
+	return false
+}
+
+const (
+	// idleWait is how often a node looks whether the ring or the schema changed what it has to do.
+	idleWait = 5 * time.Second
+	// share of the target that a round takes, in quarters: what is left is for ranges that have to be tried again.
+	roundQuarters = 3
+	// forget is how long a suspicion is kept for tasks that come into being later.
+	forget = time.Hour
+)
+
+// refresh brings the tasks up to the newest view. Ranges that move have none: who joins or leaves streams them.
+func (r *Repairer) refresh() {
+	view := r.View()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.loaded && view.Epoch == r.mu.epoch {
+		return
+	}
+	old := r.mu.tasks
+	r.mu.tasks, r.mu.epoch, r.mu.loaded = map[taskKey]*task{}, view.Epoch, true
+	for _, ks := range view.Catalog.Keyspaces {
+		ranges := view.Ring.Place(ks.Replication).Ranges()
+		for i := range ranges {
+			rr := &ranges[i]
+			if rr.Replicas.Moving() || len(rr.Replicas.Old) < 2 || !rr.Replicas.Contains(r.Self) {
+				continue
+			}
+			for _, t := range ks.Tables {
+				r.adopt(old, &task{key: taskKey{t.Storage, rr.Range.Start}, table: t, rng: rr.Range, owners: rr.Replicas.Old})
+			}
+		}
+	}
+	for k := range old {
+		if r.mu.tasks[k] == nil {
+			r.mu.dirty[k] = true
+		}
+	}
+	for k := range r.mu.records {
+		if r.mu.tasks[k] == nil && view.Epoch > 0 && len(view.Ring.Nodes()) > 0 {
+			r.mu.dirty[k] = true // its table or range is gone
+		}
+	}
+	if len(view.Ring.Nodes()) > 0 {
+		r.mu.records = nil
+	}
+}
+
+// adopt makes a task, with what is known of its range. REQUIRES: mu.
+func (r *Repairer) adopt(old map[taskKey]*task, t *task) {
+	t.record = Record{Table: t.key.table, Range: t.rng}
+	if before := old[t.key]; before != nil && before.rng == t.rng && sameOwners(before.owners, t.owners) {
+		t = before // the very one: a job or a session may be at it
+	} else if rec, ok := r.mu.records[t.key]; ok && rec.Range == t.rng {
+		t.record = rec
+	}
+	for id, at := range r.mu.suspects {
+		if t.urgent.IsZero() && t.owned(id) && t.record.Compared.Before(at) {
+			t.urgent = at
+		}
+	}
+	r.mu.tasks[t.key] = t
+}
+
+func (t *task) owned(id vnodes.HostID) bool {
+	for _, n := range t.owners {
+		if n.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+func sameOwners(a, b []*vnodes.Node) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].ID != b[i].ID {
+			return false
+		}
+	}
+	return true
+}
+
+// Suspect has the ranges of a node looked at first: it was away, or hints for it were lost.
+func (r *Repairer) Suspect(id vnodes.HostID) {
+	r.refresh()
+	at := r.Now().Add(r.Grace)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for other, since := range r.mu.suspects {
+		if at.Sub(since) > forget {
+			delete(r.mu.suspects, other)
+		}
+	}
+	r.mu.suspects[id] = at
+	for _, t := range r.mu.tasks {
+		if t.owned(id) {
+			t.urgent = at
+		}
+	}
+	signal(r.wake)
+}
+
+// next takes the task to do now, or says how long to wait. Urgent ones come first, then by the time of their last comparison, spread over the target.
+func (r *Repairer) next() (best *task, wait time.Duration) {
+	r.refresh()
+	now := r.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wait = idleWait
+	driven := 0
+	var oldest *task
+	for _, t := range r.mu.tasks {
+		if t.busy || !t.drives(r.Self, r.Alive) {
+			continue
+		}
+		driven++
+		if !t.urgent.IsZero() {
+			if d := t.urgent.Sub(now); d > 0 {
+				wait = min(wait, d)
+			} else if t.before(best) {
+				best = t
+			}
+		}
+		if t.before(oldest) {
+			oldest = t
+		}
+	}
+	if best == nil && oldest != nil {
+		gap := r.Target * roundQuarters / 4 / time.Duration(driven)
+		if r.mu.nextAt.IsZero() || r.mu.nextAt.Sub(now) > gap {
+			r.mu.nextAt = now.Add(gap)
+		}
+		if d := r.mu.nextAt.Sub(now); d > 0 {
+			return nil, min(wait, d)
+		}
+		best, r.mu.nextAt = oldest, now.Add(gap)
+	}
+	if best == nil {
+		return nil, wait
+	}
+	best.busy = true
+	return best, 0
+}
+
+// before orders tasks: longest not compared first; the rest makes the order total, so that a simulation repeats.
+func (t *task) before(o *task) bool {
+	switch {
+	case o == nil:
+		return true
+	case !t.last().Equal(o.last()):
+		return t.last().Before(o.last())
+	case t.key.table != o.key.table:
+		return t.key.table < o.key.table
+	}
+	return t.key.start < o.key.start
+}
+
+// peersOf splits a task's other owners into those that are up and those that aren't.
+func (r *Repairer) peersOf(t *task) (up []stream.Peer, down []*vnodes.Node) {
+	for _, n := range t.owners {
+		switch {
+		case n.ID == r.Self:
+		case r.Alive(n.ID):
+			up = append(up, stream.Peer{ID: n.ID, Addr: r.Peer(n)})
+		default:
+			down = append(down, n)
+		}
+	}
+	return up, down
+}
