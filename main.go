@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"runtime"
@@ -77,7 +79,7 @@ func newApp() *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Commands: []*cli.Command{startCommand(), statusCommand(), removeCommand(), shellCommand(), loadCommand(), demoCommand()},
+		Commands: []*cli.Command{startCommand(), statusCommand(), removeCommand(), repairCommand(), shellCommand(), loadCommand(), demoCommand()},
 	}
 }
 
@@ -269,9 +271,7 @@ func status(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		enc := json.NewEncoder(os.Stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(s)
+		return printJSON(s)
 	}
 	node.PrintStatus(os.Stdout, &s)
 	return nil
@@ -279,32 +279,46 @@ func status(c *cli.Context) error {
 
 // callNode asks a node's HTTP API; host "" is 127.0.0.1.
 func callNode(c *cli.Context, method, host, path string, into any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
+	defer cancel()
+	body, err := openNode(ctx, c, method, host, path)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(into); err != nil {
+		return fmt.Errorf("the answer of %s: %w", nodeAddress(c, host), err)
+	}
+	return nil
+}
+
+func nodeAddress(c *cli.Context, host string) string {
 	if host == "" {
 		host = "127.0.0.1"
 	}
-	addr := net.JoinHostPort(host, strconv.Itoa(c.Int("http-port")))
-	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
-	defer cancel()
+	return net.JoinHostPort(host, strconv.Itoa(c.Int("http-port")))
+}
+
+// openNode asks a node's HTTP API and gives the body of a good answer.
+func openNode(ctx context.Context, c *cli.Context, method, host, path string) (io.ReadCloser, error) {
+	addr := nodeAddress(c, host)
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, nil)
 	if err != nil {
-		return usage("%v", err)
+		return nil, usage("%v", err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("no node answers at %s: %w", addr, err)
+		return nil, fmt.Errorf("no node answers at %s: %w", addr, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		var problem struct{ Detail string }
-		if json.NewDecoder(resp.Body).Decode(&problem) == nil && problem.Detail != "" {
-			return fmt.Errorf("%s: %s", addr, problem.Detail)
-		}
-		return fmt.Errorf("%s answered %s: is it a nodedb node?", addr, resp.Status)
+	var problem struct{ Detail string }
+	if json.NewDecoder(resp.Body).Decode(&problem) == nil && problem.Detail != "" {
+		return nil, fmt.Errorf("%s: %s", addr, problem.Detail)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
-		return fmt.Errorf("%s: %w", addr, err)
-	}
-	return nil
+	return nil, fmt.Errorf("%s answered %s: is it a nodedb node?", addr, resp.Status)
 }
 
 func removeCommand() *cli.Command {
@@ -330,6 +344,106 @@ func removeCommand() *cli.Command {
 			return nil
 		},
 	}
+}
+
+// exitDiffers is the status of a check that found a difference.
+const exitDiffers = 3
+
+func repairCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "repair",
+		Usage:     "show when replicas last agreed, or compare them now",
+		ArgsUsage: "status [HOST] | KEYSPACE.TABLE --now|--verify [HOST]",
+		Description: "Nodes compare and repair their replicas by themselves, once in anti_entropy_target: nothing has to be run. status shows when all\n" +
+			"replicas of each table last agreed; --now compares a table at once and repairs what differs; --verify only says what does, and\n" +
+			"exits with 3 if anything does.\n\nExample: nodedb repair nyc.flights --verify 127.0.0.2",
+		OnUsageError: usageError,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "now", Usage: "compare all replicas of the table and repair them"},
+			&cli.BoolFlag{Name: "verify", Usage: "compare all replicas of the table, change nothing"},
+			&cli.BoolFlag{Name: "ranges", Usage: "status: a line for each range"},
+			&cli.BoolFlag{Name: "json", Usage: "for machines"},
+			&cli.IntFlag{Name: "http-port", Value: 8181, Usage: "HTTP `PORT` of the node", EnvVars: []string{"NODEDB_HTTP_PORT"}},
+		},
+		Action: repair,
+	}
+}
+
+func repair(c *cli.Context) error {
+	what, host := c.Args().Get(0), c.Args().Get(1)
+	if c.NArg() < 1 || c.NArg() > 2 {
+		return usage("repair takes status or KEYSPACE.TABLE, and a HOST to ask; see nodedb repair --help")
+	}
+	if what == "status" {
+		if c.Bool("now") || c.Bool("verify") {
+			return usage("repair status takes neither --now nor --verify")
+		}
+		return repairStatus(c, host)
+	}
+	keyspace, name, ok := strings.Cut(what, ".")
+	switch {
+	case !ok || keyspace == "" || name == "":
+		return usage("repair: want KEYSPACE.TABLE, got %q", what)
+	case c.Bool("now") == c.Bool("verify"):
+		return usage("repair %s: say --now to repair it, or --verify to look only", what)
+	case c.Bool("ranges"):
+		return usage("--ranges belongs to repair status")
+	}
+	return repairTable(c, host, "/v1/repair/"+url.PathEscape(keyspace)+"/"+url.PathEscape(name))
+}
+
+func repairStatus(c *cli.Context, host string) error {
+	var s node.RepairStatus
+	if err := callNode(c, http.MethodGet, host, "/v1/repair", &s); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(s)
+	}
+	node.PrintRepairStatus(os.Stdout, &s, c.Bool("ranges"))
+	return nil
+}
+
+func printJSON(v any) error {
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// repairTable follows a repair or a verification to its end. The exit status is 3 where replicas differ, 1 where not all could be compared.
+func repairTable(c *cli.Context, host, path string) error {
+	ctx, cancel := interruptible()
+	defer cancel()
+	verify := c.Bool("verify")
+	if verify {
+		path += "?verify=true"
+	}
+	body, err := openNode(ctx, c, http.MethodPost, host, path)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	p, err := node.FollowRepair(body, os.Stderr, terminal(os.Stderr))
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		err = printJSON(p)
+	} else {
+		node.PrintRepair(os.Stdout, p, verify)
+	}
+	for _, problem := range p.Problems {
+		fmt.Fprintln(os.Stderr, "nodedb: not compared:", problem)
+	}
+	switch {
+	case err != nil:
+		return err
+	case verify && p.Rows > 0:
+		return cli.Exit("", exitDiffers)
+	case len(p.Problems) > 0:
+		return cli.Exit("not all replicas were compared", exitFailed)
+	}
+	return nil
 }
 
 func demoCommand() *cli.Command {

@@ -31,6 +31,9 @@ func (n *Node) Close(ctx context.Context) error {
 	if n.cluster != nil {
 		n.cluster.waits.Wait()
 	}
+	if n.repairer != nil {
+		n.repairer.Close()
+	}
 	if n.replica != nil {
 		n.replica.Close()
 	}

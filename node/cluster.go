@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"nodedb/antientropy"
 	"nodedb/coordinator"
 	"nodedb/gossip/metalog"
 	"nodedb/node/clock"
@@ -37,6 +38,7 @@ type cluster struct {
 	transport   rpc.Transport
 	clock       *clock.HLC
 	coordinator *coordinator.Coordinator
+	repairer    *antientropy.Repairer
 	admission   coordinator.Admission
 	traces      *trace.Recorder
 	waits       sync.WaitGroup // goroutines of Await

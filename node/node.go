@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"nodedb/antientropy"
 	"nodedb/coordinator"
 	"nodedb/coordinator/replica"
 	"nodedb/gossip"
@@ -66,6 +67,7 @@ type Node struct {
 	hints       *hints.Store
 	replica     *replica.Replica
 	coordinator *coordinator.Coordinator
+	repairer    *antientropy.Repairer
 	cluster     *cluster
 	gossip      Membership
 	metrics     *metrics.Registry
@@ -121,6 +123,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	n.goBackground(func() { n.settle(life) })
 	n.goBackground(func() { n.refill(life) })
 	n.goBackground(func() { n.watchClock(life) })
+	n.goBackground(func() { n.repairer.Run(life) })
 	if restarted {
 		n.catchUp(ctx)
 	}
@@ -242,6 +245,7 @@ func (n *Node) openCluster() (err error) {
 		MaxAge: time.Duration(n.Config.MaxHintWindow), BytesPerSecond: int64(n.Config.HintedHandoffRate),
 		Now:    func() time.Time { return time.UnixMicro(n.clock.Time()) }, // a wall clock that jumps must not age hints
 		Logger: n.logger, Deliver: n.deliverHints, Alive: n.takesHints, Foreground: n.foreground, Metrics: n.metrics, Fatal: n.fatal,
+		Lost: func(id vnodes.HostID) { n.repairer.Suspect(id) }, // Run tells, when there is one
 	})
 	if err != nil {
 		return err
@@ -262,6 +266,9 @@ func (n *Node) openCluster() (err error) {
 	n.transport.Handle(rpc.VerbStatus, n.handleStatus)
 	n.transport.Handle(rpc.VerbTrace, c.handleTrace)
 	n.transport.Handle(rpc.VerbPing, func(in *rpc.Inbound) { in.Reply(nil, nil) })
+	if err := n.openRepair(); err != nil {
+		return err
+	}
 	n.transport.Serve()
 	return nil
 }
@@ -366,6 +373,7 @@ func (n *Node) changed(id vnodes.HostID, address string, up bool) {
 			n.transport.Retry(n.cluster.Peer(&m.Node))
 		}
 		n.hints.Wake(id)
+		n.repairer.Suspect(id)
 		n.suspectClock() // its clock may differ
 	}
 	n.announce(address, up)

@@ -37,6 +37,8 @@ func (n *Node) newWeb(engine *query.Engine) (*httpapi.Server, error) {
 		Extra: map[string]http.Handler{
 			"GET /v1/replica/{keyspace}/{table}": http.HandlerFunc(n.replicaChecksum),
 			"DELETE /v1/ring/{host_id}":          http.HandlerFunc(n.removeMember),
+			"GET /v1/repair":                     http.HandlerFunc(n.repairStatus),
+			"POST /v1/repair/{keyspace}/{table}": http.HandlerFunc(n.repairTable),
 		},
 	})
 }

@@ -55,6 +55,14 @@ type Config struct {
 	MaxHintsSizePerHost Size     `key:"max_hints_size_per_host" default:"1GiB" help:"more hints for one dead node are dropped"`
 	HintedHandoffRate   Size     `key:"hinted_handoff_throttle" default:"32MiB" help:"bytes a second of replay to one node"`
 
+	// AntiEntropyTarget: every range of every table is compared with its other owners once in about this time. Smaller finds differences sooner; a comparison
+	// reads the whole table on each owner.
+	AntiEntropyTarget Duration `key:"anti_entropy_target" default:"24h" help:"time in which all replicas are compared and, where they differ, repaired"`
+	// AntiEntropyGrace: sooner, a comparison would move what hints are about to bring; later, the node lacks for longer what hints don't.
+	AntiEntropyGrace Duration `key:"anti_entropy_grace" default:"10s" help:"how long after a node came up its replicas are compared; hints come first"`
+	// AntiEntropyThrottle bounds what this node reads for comparisons, its own and others'.
+	AntiEntropyThrottle Size `key:"anti_entropy_throttle" default:"32MiB" help:"bytes a second read to compare replicas; 0: as fast as it goes"`
+
 	MaxConnections int    `key:"native_transport_max_connections" default:"4096" help:"CQL connections accepted at once"`
 	LogLevel       string `key:"log_level" default:"info" one:"debug info warn error" help:"debug, info, warn or error"`
 	LogFormat      string `key:"log_format" default:"text" one:"text json" help:"text or json"`

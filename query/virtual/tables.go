@@ -207,6 +207,22 @@ var definitions = []definition{
 		position int
 		type text`},
 
+	{"system_views", "anti_entropy", "when all replicas of this node's ranges last agreed, and what differed", `
+		keyspace_name text partition_key
+		table_name text partition_key
+		range_start text clustering
+		range_end text
+		agreed_at timestamp
+		compared_at timestamp
+		problem text
+		rows_differed bigint
+		partitions_differed bigint
+		bytes_sent bigint
+		bytes_received bigint
+		total_rows_differed bigint
+		total_bytes_sent bigint
+		total_bytes_received bigint`},
+
 	{"system_traces", "sessions", "tracing sessions", `
 		session_id uuid partition_key
 		client inet
@@ -245,7 +261,9 @@ var definitions = []definition{
 var replicationClass = map[string]string{"system_traces": "SimpleStrategy", "system_auth": "SimpleStrategy"}
 
 // virtualKeyspace says that Cassandra's own tables of this keyspace are virtual: system_virtual_schema tells of them, and system_schema doesn't.
-func virtualKeyspace(name string) bool { return name == "system_virtual_schema" }
+func virtualKeyspace(name string) bool {
+	return name == "system_virtual_schema" || name == "system_views"
+}
 
 var keyspaces = sync.OnceValue(func() map[string]*schema.Keyspace {
 	all := make(map[string]*schema.Keyspace)

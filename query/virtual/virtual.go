@@ -10,8 +10,8 @@ import (
 	"nodedb/vnodes"
 )
 
-// Source is what the tables show. One that is an Estimator too fills system.size_estimates and table_estimates, and a
-// Tracer fills system_traces.
+// Source is what the tables show. One that is an Estimator too fills system.size_estimates and table_estimates, a
+// Tracer fills system_traces, and a Repairer system_views.anti_entropy.
 type Source interface {
 	Catalog() *schema.Catalog
 	Topology() Topology
@@ -70,6 +70,7 @@ func init() { // not in the declaration: the rows of system_schema go through ke
 		"system_schema.types":           typeRows,
 		"system_traces.events":          eventRows,
 		"system_traces.sessions":        sessionRows,
+		"system_views.anti_entropy":     antiEntropyRows,
 		"system_virtual_schema.columns": virtualColumnRows,
 
 		"system_virtual_schema.keyspaces": virtualKeyspaceRows,

@@ -33,6 +33,14 @@ func (s *fakeSource) Estimate(table row.StorageID, r vnodes.Range) (int64, int64
 	return 10 * int64(table), 100
 }
 
+func (s *fakeSource) AntiEntropy() []RangeAgreement {
+	return []RangeAgreement{
+		{Keyspace: "nyc", Table: "flights", Range: vnodes.Range{Start: -9, End: 5}, Agreed: time.UnixMilli(1_700_000_000_000), Compared: time.UnixMilli(1_700_000_100_000),
+			Problem: "127.3.7.2 is down", Rows: 3, Partitions: 2, Sent: 400, Received: 50, TotalRows: 7, TotalSent: 4000, TotalReceived: 500},
+		{Keyspace: "nyc", Table: "flights", Range: vnodes.Range{Start: 5, End: 20}},
+	}
+}
+
 func source(t *testing.T) *fakeSource {
 	catalog := schema.Empty()
 	for i, ch := range []*schema.Change{
