@@ -32,6 +32,9 @@ type Options struct {
 	Stdout, Stderr io.Writer
 }
 
+// settings are those that make visible within seconds what takes hours elsewhere: hints that reach their bound, and a round of anti-entropy.
+var settings = map[string]string{"max-hints-size-per-host": "3MiB", "anti-entropy-target": "5m", "anti-entropy-grace": "1s"}
+
 // demo is a running demo.
 type demo struct {
 	Options
@@ -67,7 +70,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 		defer os.RemoveAll(d.Dir)
 	}
-	d.cluster = proc.New(proc.Options{Binary: o.Binary, Dir: d.Dir, Prefix: o.Prefix}, o.Nodes)
+	d.cluster = proc.New(proc.Options{Binary: o.Binary, Dir: d.Dir, Prefix: o.Prefix, Flags: settings}, o.Nodes)
 	if err := d.cluster.CheckFree(); err != nil {
 		return err
 	}
