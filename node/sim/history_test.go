@@ -1,8 +1,11 @@
 package sim
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -122,6 +125,16 @@ func (h *history) write(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// save writes the history to a file.
+func (h *history) save(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(f)
+	return errors.Join(h.write(w), w.Flush(), f.Close())
 }
 
 // around is how many events before the first difference are shown.

@@ -48,6 +48,10 @@ type report struct {
 	Met      map[kind]int
 	Failures []string
 	Faults   int // drawn, also those left out
+	Seconds  float64
+	Twice    bool
+	Drop     string
+	Steps    int
 	history  *history
 }
 
