@@ -15,6 +15,9 @@ import (
 	"nodedb/vnodes"
 )
 
+// beforeAnswer is hit between a write's outcome and its answer: with an error the client is told of a timeout, though the write may be done everywhere.
+var beforeAnswer = fault.New("coordinator/before-answer")
+
 // maxAttempts bounds how often a request starts anew because the ring moved under it.
 const maxAttempts = 5
 
@@ -334,6 +337,9 @@ func (op *writeOp) finish(err error) {
 	done := op.mu.done
 	op.hintAhead()
 	op.leave()
+	if beforeAnswer.Hit() != nil {
+		err = &Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, BlockFor: 1}
+	}
 	traceEnd(op.span, "write", err)
 	done(err)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nodedb/node/disk"
+	"nodedb/node/fault"
 	"nodedb/vnodes"
 )
 
@@ -108,4 +109,36 @@ func failChange(t *testing.T, f *failing) (stopped bool) {
 	want(t, "pending", s.PendingAll(), map[vnodes.HostID]int64{})
 	closeStore(t, s)
 	return stopped
+}
+
+// A replay whose progress can't be saved delivers again after a crash, and loses nothing.
+func TestFaultBeforeProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs, p := disk.Crashable(), newPeers()
+		o := testOptions(fs, p)
+		s := open(t, o)
+		for _, h := range numbered(0, 6) {
+			add(t, s, host(1), h)
+		}
+		disable, err := fault.Enable("hints/before-progress", func() error { return syscall.ENOSPC })
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.answer = func(_ vnodes.HostID, h string) error {
+			if h >= "hint 0003" {
+				return errors.New("down")
+			}
+			return nil
+		}
+		run(s, time.Second)
+		want(t, "pending", s.Pending(host(1)), 3)
+		after := open(t, testOptions(crash(fs, 0, 1), p))
+		want(t, "pending after a crash", after.Pending(host(1)), 6)
+		closeStore(t, after)
+		disable()
+		closeStore(t, s)
+		s = open(t, o)
+		want(t, "pending after a restart in peace", s.Pending(host(1)), 3)
+		closeStore(t, s)
+	})
 }

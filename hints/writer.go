@@ -14,6 +14,7 @@ import (
 var (
 	writeFault = fault.New("hints/write")
 	syncFault  = fault.New("hints/sync")
+	saveFault  = fault.New("hints/before-progress") // a replay's progress is not saved yet
 )
 
 // job is what the writer has to do for one peer.
@@ -291,13 +292,16 @@ func (s *Store) savePosition(p *peer) error {
 	if acked == (position{}) {
 		return nil
 	}
-	if err := s.replaceFile(s.progressPath(p.id), acked.append(nil)); err != nil {
+	err := saveFault.Hit()
+	if err == nil {
+		err = s.replaceFile(s.progressPath(p.id), acked.append(nil))
+	}
+	if err != nil {
 		s.mu.Lock()
 		p.unsaved += unsaved
 		s.mu.Unlock()
-		return err
 	}
-	return nil
+	return err
 }
 
 // replaceFile writes a file as a whole: after a crash it is the old or the new one.

@@ -6,6 +6,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"nodedb/coordinator"
+	"nodedb/coordinator/consistency"
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 )
@@ -79,5 +82,23 @@ func TestBackgroundWritesMakeWay(t *testing.T) {
 			t.Errorf("%d written, want all but the refused", written)
 		}
 		w.close()
+	})
+}
+
+// A write whose answer is lost is a timeout to its client, and done.
+func TestFaultBeforeAnswer(t *testing.T) {
+	bubble(t, 3, 3, func(t *testing.T, c *testCluster) {
+		disable, err := fault.Enable("coordinator/before-answer", func() error { return errors.New("lost") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.nodes[0].write(consistency.Quorum, mutation("k", 1, "a", 10))
+		disable()
+		if timeout := (*coordinator.Timeout)(nil); !errors.As(err, &timeout) {
+			t.Errorf("the write gave %v, want a timeout", err)
+		}
+		if got, err := c.nodes[1].read(consistency.Quorum, "k"); err != nil || len(got) != 1 {
+			t.Errorf("read %q, %v", got, err)
+		}
 	})
 }

@@ -92,6 +92,12 @@ type core struct {
 	first     uint64 // the oldest entry kept; 0: none
 }
 
+// Fault points of a vote: made and not stored yet, where an error withholds it; and durable, where an error keeps it from being told.
+var (
+	beforeVote = fault.New("metalog/before-vote")
+	afterVote  = fault.New("metalog/after-vote")
+)
+
 // vote lets change work on the acceptor of an epoch, and returns once the result is durable. Where the store fails (a
 // full disk) nothing was promised, whatever reached the disk: the answer is an error. Run by the log's
 // goroutine.
@@ -108,11 +114,15 @@ func (l *Log) vote(epoch uint64, change func(a *paxos.Acceptor) (changed bool)) 
 		l.core.acceptors[epoch] = &next
 		return nil
 	}
-	if err := l.o.Store.PutSystemMeta(map[string][]byte{keyAcceptor(epoch): next.Append(nil)}); err != nil {
+	err = beforeVote.Hit()
+	if err == nil {
+		err = l.o.Store.PutSystemMeta(map[string][]byte{keyAcceptor(epoch): next.Append(nil)})
+	}
+	if err != nil {
 		return fmt.Errorf("metadata log: store vote for epoch %d: %w", epoch, err)
 	}
 	l.core.acceptors[epoch] = &next
-	return nil
+	return afterVote.Hit()
 }
 
 func (l *Log) acceptor(epoch uint64) (*paxos.Acceptor, error) {

@@ -12,8 +12,12 @@ import (
 	"nodedb/node/row"
 )
 
-// beforeCommit is hit between a write's admission and its commit; an error refuses the write.
-var beforeCommit = fault.New("storage/before-commit")
+// Fault points. beforeCommit is hit between a write's admission and its commit: an error refuses the write. beforeAck is hit between a write's sync and its
+// acknowledgement: with an error the caller hears of a failure, though the write is durable.
+var (
+	beforeCommit = fault.New("storage/before-commit")
+	beforeAck    = fault.New("storage/before-ack")
+)
 
 const (
 	// maxInFlight bounds the writes that are visible and wait for their sync. Apply waits when there are so many:
@@ -256,6 +260,9 @@ func (e *Engine) waitForSyncs() {
 		} else {
 			err = p.write.batch.Close()
 			e.doubt.add(p.write.slots, -1)
+		}
+		if err == nil {
+			err = beforeAck.Hit()
 		}
 		p.done(err)
 		p.write.release()

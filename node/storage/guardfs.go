@@ -20,6 +20,7 @@ var (
 	walWrite = fault.New("storage/wal-write")
 	walSync  = fault.New("storage/wal-sync")
 	fileSync = fault.New("storage/file-sync")
+	newTable = fault.New("storage/new-table") // a flush or compaction begins an sstable
 )
 
 const (
@@ -104,6 +105,11 @@ func isNoSpace(err error) bool {
 func (g *guardFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if strings.HasPrefix(g.FS.PathBase(name), "marker.") {
 		return g.createMarker(name, c)
+	}
+	if strings.HasSuffix(name, ".sst") {
+		if err := newTable.Hit(); err != nil {
+			return nil, err
+		}
 	}
 	return g.file(name, func() (vfs.File, error) { return g.FS.Create(name, c) })
 }
