@@ -62,7 +62,7 @@ func allUp(t *testing.T, ctx context.Context, n *proc.Node, count int) {
 // TestRow1KillOne: kill -9 of one random node, again and again, under writes at QUORUM through all nodes, and under the suite of package check.
 func TestRow1KillOne(t *testing.T) {
 	began, rounds := begins(), count(3, 300)
-	c := startCluster(t, 3)
+	c := startCluster(t, 4) // one more than replicas: coordinators that own nothing, too
 	w := newWorkload(t, c)
 	s := startSuite(t, c, check.Options{Think: 20 * time.Millisecond})
 	w.Start(context.Background())

@@ -16,13 +16,13 @@ var pauses = []time.Duration{time.Second, 5 * time.Second, 20 * time.Second, 60 
 func TestRow14Pause(t *testing.T) {
 	t.Parallel()
 	began, rounds := begins(), count(1, 18)
-	c := startCluster(t, 3)
+	c := startCluster(t, 4)
 	w := newWorkload(t, c)
 	s := startSuite(t, c, check.Options{Think: 10 * time.Millisecond})
 	w.Start(context.Background())
 	longest := time.Duration(0)
 	for round := range rounds {
-		victim, long := c.Nodes[round%3], pauses[round%len(pauses)]
+		victim, long := c.Nodes[round%len(c.Nodes)], pauses[round%len(pauses)]
 		longest = max(longest, long)
 		if err := victim.Pause(); err != nil {
 			t.Fatal(err)
