@@ -26,22 +26,25 @@ type suite struct {
 	folder, binary string
 	links          map[string]bool // the packages that are linked in
 	rapid          bool            // has pgregory.net/rapid's flags
-	clean          time.Duration   // what it takes without a bug
+
+	once  sync.Once
+	bad   error         // why it can't be used
+	clean time.Duration // what it takes without a bug
 
 	one sync.Mutex // real processes: one run at a time
 }
 
-// build compiles, once, the tests of every package that links one of the folders' packages.
-func build(t *testing.T, folders map[string]bool) (suites []*suite) {
+// list finds the packages that have tests; nothing is compiled yet. sim is the one that takes seeds.
+func list(t *testing.T) (suites []*suite, sim *suite) {
 	t.Helper()
-	dir := filepath.Join(os.TempDir(), "nodedb-planted") // kept: linking is what takes longest, and most of it need not be done again
-	list := exec.Command("go", "list", "-tags", "planted", "-test", "-f", `{{.ImportPath}}	{{join .Deps " "}}`, "./...")
-	list.Dir = root
-	list.Stderr = os.Stderr
-	out, err := list.Output()
+	cmd := exec.Command("go", "list", "-tags", "planted", "-test", "-f", `{{.ImportPath}}	{{join .Deps " "}}`, "./...")
+	cmd.Dir = root
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := filepath.Join(os.TempDir(), "nodedb-planted") // kept: linking is what takes longest, and most of it need not be done again
 	for line := range strings.Lines(string(out)) {
 		name, deps, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		path, isTest := strings.CutSuffix(name, ".test")
@@ -55,54 +58,38 @@ func build(t *testing.T, folders map[string]bool) (suites []*suite) {
 		}
 		s.links["nodedb/node"] = s.links["nodedb/node"] || folder == "node/e2e" // what it builds has all
 		s.rapid = s.links["pgregory.net/rapid"]
-		if !s.linksAny(folders) || folder == "node/e2e" && !*e2e {
-			continue
+		if folder == "node/sim" {
+			sim = s
+		} else {
+			suites = append(suites, s)
 		}
-		cmd := exec.Command("go", "test", "-c", "-tags", "planted", "-o", s.binary, "./"+folder)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", folder, err, out)
-		}
-		suites = append(suites, s)
 	}
-	return suites
+	return suites, sim
 }
 
-func (s *suite) linksAny(folders map[string]bool) bool {
-	for f := range folders {
-		if s.links["nodedb/"+f] {
-			return true
+// ready compiles the suite when it is first needed. It has to pass without a bug, which shows what it costs.
+func (s *suite) ready() error {
+	s.once.Do(func() {
+		if s.bad = s.build(); s.bad != nil || s.folder == "node/sim" {
+			return
 		}
-	}
-	return false
+		o := s.run("", "")
+		if s.clean = o.took; o.test != "" {
+			s.bad = fmt.Errorf("%s fails without a planted bug: %s%s\n%s", s.folder, o.test, o.how, o.text)
+			return
+		}
+		fmt.Printf("(%s passes without a bug in %.1f s)\n", s.folder, s.clean.Seconds())
+	})
+	return s.bad
 }
 
-// passClean runs every suite without a bug: it has to pass, and shows what it costs.
-func passClean(t *testing.T, suites []*suite) {
-	t.Helper()
-	next := make(chan *suite)
-	var all sync.WaitGroup
-	for range runners {
-		all.Go(func() {
-			for s := range next {
-				o := s.run("", "")
-				if s.clean = o.took; o.test != "" {
-					t.Errorf("%s fails without a planted bug: %s%s\n%s", s.folder, o.test, o.how, o.text)
-				}
-			}
-		})
+func (s *suite) build() error {
+	cmd := exec.Command("go", "test", "-c", "-tags", "planted", "-ldflags", "-s -w", "-o", s.binary, "./"+s.folder)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", s.folder, err, out)
 	}
-	for _, s := range suites {
-		next <- s
-	}
-	close(next)
-	all.Wait()
-	if t.Failed() {
-		t.FailNow()
-	}
-	for _, s := range suites {
-		fmt.Printf("%-25s passes without a bug in %.1f s\n", s.folder, s.clean.Seconds())
-	}
+	return nil
 }
 
 // outcome of a run: test is the first that failed, "" if all passed.
