@@ -8,6 +8,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"nodedb/node/fault"
 	"nodedb/vnodes"
 )
 
@@ -57,11 +58,17 @@ func (h *Hasher) Partition(token vnodes.Token, key []byte) {
 
 // Header hashes the partition's encoded header.
 func (h *Hasher) Header(header []byte) uint64 {
+	if fault.Planted("merkle/tree-ignores-deletions") {
+		header = nil
+	}
 	return mix(h.partition, xxhash.Sum64(header), uint64(len(header))) | headerBit
 }
 
 // Row hashes a row of the partition.
 func (h *Hasher) Row(clustering, fragment []byte) uint64 {
+	if fault.Planted("merkle/tree-ignores-last-column") {
+		fragment = fragment[:max(0, len(fragment)-4)]
+	}
 	return mix(h.partition, xxhash.Sum64(clustering), xxhash.Sum64(fragment)) &^ headerBit
 }
 

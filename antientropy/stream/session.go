@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"nodedb/antientropy/merkle"
+	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 	"nodedb/vnodes"
@@ -103,7 +104,7 @@ func (s *Session) Run(ctx context.Context, peers []Peer) (*Outcome, error) {
 				return out, err
 			}
 		}
-		if len(p.gained) == 0 {
+		if len(p.gained) == 0 || fault.Planted("stream/earlier-peers-not-compared-again") {
 			continue
 		}
 		root = nil // it has changed

@@ -4,6 +4,8 @@ package fault
 
 // Bugs is every planted bug, by package. A test holds it to the calls of Planted in the product: each name here is planted there, and no other.
 var Bugs = []Bug{
+	{"antientropy/agreed-without-a-replica", "an agreement is recorded though a replica was down"},
+	{"antientropy/returned-node-not-first", "a node that comes back waits for its turn"},
 	{"clock/restarts-below-ceiling", "after a restart the clock begins at the wall clock's time, not above what it gave before"},
 	{"consistency/ack-counted-twice", "a second answer of the same replica counts again"},
 	{"consistency/failure-counts-as-ack", "a replica that failed counts as one that answered"},
@@ -27,6 +29,8 @@ var Bugs = []Bug{
 	{"hints/no-fsync", "a hint is acknowledged without an fsync"},
 	{"hints/progress-before-delivery", "the progress of a replay is saved when a hint is sent, not when it is delivered"},
 	{"hints/segment-removed-when-sent", "a segment is removed once its hints are sent"},
+	{"merkle/tree-ignores-deletions", "the hash of a partition's header does not cover what it deletes"},
+	{"merkle/tree-ignores-last-column", "the hash of a row leaves its last bytes out"},
 	{"metalog/entry-applied-twice", "an entry that was decided twice takes effect twice"},
 	{"metalog/founds-by-a-minority", "a node founds a cluster with its own vote alone, whoever else is on the --join list"},
 	{"metalog/vote-only-in-memory", "a vote leaves before it is stored"},
@@ -60,6 +64,9 @@ var Bugs = []Bug{
 	{"storage/log-tail-not-checked", "a log that ends before what was synced is taken for a torn one"},
 	{"storage/no-fsync", "a write is not synced at all"},
 	{"storage/page-repeats-a-row", "a read that goes on inside a partition begins at the row it stopped behind"},
+	{"stream/earlier-peers-not-compared-again", "what one peer had is not passed on to those compared before it"},
+	{"stream/last-piece-left-out", "the last piece of a cut range is not compared"},
+	{"stream/repairs-one-way", "a session brings what this node lacks and pushes nothing"},
 	{"vnodes/new-owners-read-too-early", "reads go to the new owners of a range before it was streamed to them"},
 	{"vnodes/token-belongs-to-next-range", "a range does not include the token it ends with"},
 	{"vnodes/wrapping-range-left-out", "the range above the last token is left out of the list of ranges"},
