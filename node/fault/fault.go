@@ -1,6 +1,8 @@
 // Package fault owns named fault points: places in production code where a test can make an operation fail, stall or
 // crash. They are always compiled in, so that what ships is what was tested, and cost one atomic load and a predictable
-// branch while off (BenchmarkHitOff: about 6 ns with the loop around it, against 15 µs and more for a synced write). Only tests switch them on. It imports nothing of nodedb. Start reading at Point.
+// branch while off (BenchmarkHitOff: about 6 ns with the loop around it, against 15 µs and more for a synced write). Only tests switch them on.
+// Planted bugs (Planted), the mistakes that tests have to catch, are compiled in by a build tag alone. It imports nothing of nodedb. Start
+// reading at Point.
 package fault
 
 import (
