@@ -22,7 +22,7 @@ import (
 
 var (
 	clones = flag.Int("clones", 500, "crash clones that TestPowerLoss takes and opens")
-	seed   = flag.Uint64("seed", 1, "seed of TestPowerLoss and TestFlips")
+	seed   = flag.Uint64("seed", 1, "seed of TestPowerLoss")
 )
 
 // powerLoss is one disk, the store on it, and the peers' side, up to some crashes.

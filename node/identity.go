@@ -3,6 +3,8 @@ package node
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 
 	"nodedb/node/storage"
 	"nodedb/vnodes"
@@ -30,8 +32,8 @@ func (s system) ScanSystem(prefix string, f func(key string, value []byte) bool)
 // PutSystemMeta stores the metadata log's entries, synced and atomic.
 func (s system) PutSystemMeta(pairs map[string][]byte) error {
 	list := make([]storage.Pair, 0, len(pairs))
-	for k, v := range pairs {
-		list = append(list, storage.Pair{Key: k, Value: v})
+	for _, k := range slices.Sorted(maps.Keys(pairs)) { // the same bytes each time, for who repeats a run
+		list = append(list, storage.Pair{Key: k, Value: pairs[k]})
 	}
 	return s.engine.PutSystem(list...)
 }

@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	clones = flag.Int("clones", 200, "crash clones that TestPowerLoss takes and opens")
+	clones = flag.Int("clones", 200, "crash clones that TestPowerLoss takes, and damages that TestFlips does")
 	seed   = flag.Uint64("seed", 1, "seed of TestPowerLoss and TestFlips")
 )
 
