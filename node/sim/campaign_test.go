@@ -131,7 +131,7 @@ func (e *effort) summary() (code int) {
 			}
 		}
 	}
-	fmt.Println("\n| family | FAULTS | seeds | twice | CPU s | acked | refused | unknown | failed | met |")
+	fmt.Println("\n| family | FAULTS | seeds | twice | seconds | acked | refused | unknown | failed | met |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
 	for _, f := range chosen() {
 		fmt.Println(e.mu.tallies[f.name].row(f))

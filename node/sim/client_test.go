@@ -15,7 +15,7 @@ import (
 type client struct {
 	m *machine
 	// told gets each statement's begin and outcome; nil: nobody.
-	told func(begun time.Time, outcome check.Outcome)
+	told func(begun time.Time, s *check.Statement, outcome check.Outcome)
 }
 
 var (
@@ -34,7 +34,7 @@ func (c *client) Run(ctx context.Context, s *check.Statement) check.Result {
 	begun := time.Now()
 	r := c.run(ctx, s)
 	if c.told != nil {
-		c.told(begun, r.Outcome)
+		c.told(begun, s, r.Outcome)
 	}
 	text := fmt.Sprintf("client via %d: %s %v %d rows", c.m.i, s.CQL, r.Outcome, len(r.Rows))
 	if r.Err != nil {

@@ -15,8 +15,12 @@ type family struct {
 	shape func(r *rand.Rand, c *conf)
 	// faults draws what goes wrong.
 	faults func(r *rand.Rand, c *conf) []*fault
-	// meets are the faults that have to happen for a seed to count for the row.
+	// meets are the faults that a seed is meant to meet: whether it did is counted.
 	meets []kind
+	// agree bounds how long after the last fault all nodes may take to have one schema and ring; 0: quietBound.
+	agree time.Duration
+	// watch counts what the halves of a partition answer; the minority must not reach the level.
+	watch bool
 }
 
 // ms draws a time between two, in milliseconds.
@@ -73,14 +77,14 @@ var families = []*family{
 			return &fault{kind: kindFsync, last: ms(r, 100, 5000), who: one(r, c), after: operations(r), keep: pick(r, 0, 50)}
 		})
 	}},
-	{name: "partition", row: "10", meets: []kind{kindPartition}, shape: func(r *rand.Rand, c *conf) {
+	{name: "partition", row: "10", watch: true, meets: []kind{kindPartition}, shape: func(r *rand.Rand, c *conf) {
 		c.nodes = pick(r, 3, 5)
 		c.rf = c.nodes // else a majority of nodes may hold a minority of a row's replicas
 		c.busy = 60 * time.Second
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return []*fault{{kind: kindPartition, at: ms(r, 3000, 10000), last: ms(r, 14000, 40000), who: shuffled(r, all(c))[:1+r.IntN(c.nodes/2)]}}
 	}},
-	{name: "odd", row: "11", meets: []kind{kindOneWay, kindRing, kindBridge}, shape: func(r *rand.Rand, c *conf) {
+	{name: "odd", row: "11", agree: 30 * time.Second, meets: []kind{kindOneWay, kindRing, kindBridge}, shape: func(r *rand.Rand, c *conf) {
 		c.nodes = 4 + r.IntN(2) // three in a ring are whole
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault {
@@ -99,7 +103,7 @@ var families = []*family{
 		return []*fault{{kind: kindNet, at: 1, last: c.busy, net: simnet.Faults{Drop: pick(r, 0, 0.03), Duplicate: 0.1, MinDelay: 50 * time.Microsecond,
 			MaxDelay: pick(r, 5*time.Millisecond, 200*time.Millisecond)}}}
 	}},
-	{name: "ddl", row: "24", meets: []kind{kindPartition}, shape: func(r *rand.Rand, c *conf) {
+	{name: "ddl", row: "24", agree: 10 * time.Second, meets: []kind{kindPartition}, shape: func(r *rand.Rand, c *conf) {
 		c.loads = []string{"schemas", "registers"}
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault {

@@ -194,8 +194,8 @@ func (w *world) cut(f *fault) {
 	for _, c := range cuts {
 		w.net.Cut(ip(c[0]), ip(c[1]))
 	}
-	if f.kind == kindPartition {
-		w.split(f)
+	if f.kind == kindPartition && w.halves != nil {
+		w.halves.split(f)
 	}
 	before := w.count(simnet.Cut)
 	time.Sleep(f.last | 1)

@@ -73,7 +73,7 @@ func (w *world) ready(bound time.Duration) bool {
 // liveness: with nothing wrong any more everything must become quiet and equal, nothing acknowledged may be missing, and new writes succeed.
 func (w *world) liveness(clients []check.Client) {
 	ctx := context.Background()
-	if !w.await(quietBound, "quiet", w.unquiet) {
+	if w.family.agree > 0 && !w.await(w.family.agree, "agreed", w.disagree) || !w.await(quietBound, "quiet", w.unquiet) {
 		return
 	}
 	for _, v := range w.suite.Check(ctx, clients[w.seed%uint64(len(clients))]) {
@@ -103,6 +103,23 @@ func (w *world) judge(v check.Violation) {
 		return
 	}
 	w.fail("%v", v)
+}
+
+// disagree says who is not up, or behind, in somebody's view.
+func (w *world) disagree() string {
+	list, why := w.nodes()
+	for i := range list {
+		e, _ := list[i].Metadata()
+		if first, _ := list[0].Metadata(); e != first {
+			return fmt.Sprintf("machine %d is at epoch %d, machine 1 at %d", i+1, e, first)
+		}
+		for _, m := range list[i].Status().Nodes {
+			if m.State != "up" {
+				return fmt.Sprintf("machine %d sees %s %s", i+1, m.Address, m.State)
+			}
+		}
+	}
+	return why
 }
 
 // unquiet says what still goes on: "" once all nodes are at one epoch with one schema and ring, and no hint waits anywhere.

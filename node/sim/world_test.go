@@ -65,7 +65,7 @@ type world struct {
 	history  *history
 	logs     bool // say what nodes log
 	lives    sync.WaitGroup
-	split    func(f *fault) // told of a partition
+	halves   *halves // nil: partitions aren't watched
 
 	mu struct {
 		sync.Mutex
@@ -88,7 +88,7 @@ func simulate(t *testing.T, s scenario, logs bool) *report {
 }
 
 func newWorld(s scenario, logs bool) *world {
-	w := &world{scenario: s, history: newHistory(), logs: logs, split: func(*fault) {}}
+	w := &world{scenario: s, history: newHistory(), logs: logs}
 	w.mu.met, w.mu.fates = map[kind]int{}, map[simnet.Fate]int{}
 	r := w.rand("conf")
 	w.conf = newConf(r)
@@ -97,6 +97,12 @@ func newWorld(s scenario, logs bool) *world {
 	}
 	if s.short {
 		w.conf.busy = shortBusy
+		for i := range w.conf.tokens {
+			w.conf.tokens[i] = shortTokens
+		}
+	}
+	if s.family.watch {
+		w.halves = &halves{w: w}
 	}
 	for len(w.conf.tokens) < w.conf.nodes {
 		w.conf.tokens = append(w.conf.tokens, w.conf.tokens[0])
@@ -118,8 +124,11 @@ func (w *world) rand(purpose string) *rand.Rand {
 	return rand.New(rand.NewPCG(w.seed, hash(w.seed, purpose, w.family.name)))
 }
 
-// shortBusy is how long sessions work in plain go test.
-const shortBusy = 15 * time.Second
+// Plain go test is short: sessions work for less, and there are few ranges for anti-entropy to compare.
+const (
+	shortBusy   = 12 * time.Second
+	shortTokens = 2
+)
 
 const (
 	// collectEvery deliveries memory is looked at, and collected beyond collectAbove bytes: while nothing runs, so that the collector can't change the order
@@ -212,6 +221,9 @@ func (w *world) safety(clients []check.Client) {
 	}
 	w.suite.Run(ctx, clients)
 	faults.Wait()
+	if w.halves != nil {
+		w.halves.judge()
+	}
 }
 
 // heal ends what still goes wrong: every machine is on, and hears every other.
@@ -231,7 +243,11 @@ func (w *world) heal() {
 // clients gives one client a machine.
 func (w *world) clients() (list []check.Client) {
 	for _, m := range w.machines {
-		list = append(list, &client{m: m})
+		c := &client{m: m}
+		if w.halves != nil {
+			c.told = func(begun time.Time, s *check.Statement, o check.Outcome) { w.halves.told(m.i, begun, s, o) }
+		}
+		list = append(list, c)
 	}
 	return list
 }
