@@ -107,8 +107,8 @@ func (r *Repairer) adopt(old map[taskKey]*task, t *task) {
 	} else if rec, ok := r.mu.records[t.key]; ok && rec.Range == t.rng {
 		t.record = rec
 	}
-	for id, at := range r.mu.suspects {
-		if t.urgent.IsZero() && t.owned(id) && t.record.Compared.Before(at) {
+	for id, at := range r.mu.suspects { // the latest: a session that begins before it must not settle it
+		if t.urgent.Before(at) && t.owned(id) && t.record.Compared.Before(at) {
 			t.urgent = at
 		}
 	}
