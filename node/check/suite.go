@@ -58,8 +58,8 @@ func (o Options) withDefaults() Options {
 
 // Rules that a Violation may name besides a workload's own.
 const (
-	// RuleUnhappened: a read saw a write that had not been acknowledged, and a later read didn't. Accepted where replicas lost power in between
-	// (coordinator/DESIGN.md, "Known"); a violation everywhere else.
+	// RuleUnhappened: a read saw a write that had not been acknowledged, and a later read didn't. Accepted with periodic syncs, where replicas
+	// may lose what they showed; a violation everywhere else.
 	RuleUnhappened = "unhappened"
 	// RuleUnreadable: a final read failed again and again, though everything is up.
 	RuleUnreadable = "unreadable"
