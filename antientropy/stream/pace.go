@@ -18,6 +18,7 @@ const (
 // come late, the processors have more to do than they can, and it slows down, up to maxBrake times, until they come in time again. nil is no bound.
 type Pace struct {
 	perSecond int64
+	now       func() time.Time
 	mu        struct {
 		sync.Mutex
 		next  time.Time // when the bucket is empty
@@ -30,7 +31,7 @@ func NewPace(perSecond int64) *Pace {
 	if perSecond <= 0 {
 		return nil
 	}
-	p := &Pace{perSecond: perSecond}
+	p := &Pace{perSecond: perSecond, now: time.Now}
 	p.mu.brake = 1
 	return p
 }
@@ -44,12 +45,12 @@ func (p *Pace) Take(ctx context.Context, n int) error {
 	if delay <= 0 {
 		return ctx.Err()
 	}
-	due := time.Now().Add(delay)
+	due := p.now().Add(delay)
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		p.felt(time.Since(due))
+		p.felt(p.now().Sub(due))
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -59,7 +60,7 @@ func (p *Pace) Take(ctx context.Context, n int) error {
 func (p *Pace) reserve(n int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
+	now := p.now()
 	if earliest := now.Add(-paceBurst); p.mu.next.Before(earliest) {
 		p.mu.next = earliest
 	}

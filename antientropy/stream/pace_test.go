@@ -1,0 +1,89 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// busyClock is a bubble's clock on a machine whose timers come late: it jumps while a timer is waited for.
+type busyClock struct {
+	behind atomic.Int64 // nanoseconds that the bubble's clock is behind
+}
+
+func (c *busyClock) now() time.Time { return time.Now().Add(time.Duration(c.behind.Load())) }
+
+// take takes n bytes so often, each time with a timer that comes so late, and gives how long one took.
+func (c *busyClock) take(t *testing.T, p *Pace, times, n int, lateness time.Duration) time.Duration {
+	t.Helper()
+	began := c.now()
+	for range times {
+		jump := time.AfterFunc(time.Nanosecond, func() { c.behind.Add(int64(lateness)) })
+		if err := p.Take(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		if jump.Stop() {
+			t.Fatal("nothing was waited for")
+		}
+	}
+	return c.now().Sub(began) / time.Duration(times)
+}
+
+// Timers that come late slow reading down, step by step to a bound; timers that come in time make it as fast again.
+func TestPaceYieldsToABusyMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bytes = 100_000 // 100 ms at full speed
+		full := 100 * time.Millisecond
+		var c busyClock
+		p := NewPace(1_000_000)
+		p.now = c.now
+		c.take(t, p, 1, bytes, 0) // what may be read at once
+		// What a Take costs is decided before it waits, so a timer slows the next one. A timer that comes late ends late: hence the tolerance.
+		about := func(what string, got, want time.Duration) {
+			t.Helper()
+			if d := got - want; d < -6*time.Millisecond || d > 6*time.Millisecond {
+				t.Errorf("%s: a Take takes %s, want %s", what, got, want)
+			}
+		}
+		about("in time", c.take(t, p, 10, bytes, 0), full)
+		about("a little late", c.take(t, p, 10, bytes, late), full)
+		about("late once", c.take(t, p, 1, bytes, late+time.Millisecond), full)
+		about("after one late timer", c.take(t, p, 1, bytes, 0), 2*full)
+		about("after one in time", c.take(t, p, 1, bytes, 0), full)
+		c.take(t, p, 5, bytes, late+time.Millisecond)
+		about("late again and again", c.take(t, p, 5, bytes, late+time.Millisecond), maxBrake*full)
+		about("as the machine has time again", c.take(t, p, maxBrake, bytes, 0), (maxBrake+1)*full/2)
+		about("in time again", c.take(t, p, 10, bytes, 0), full)
+	})
+}
+
+// What was not read for a while is not made up for, but for a burst; no bound and an ended context wait for nothing.
+func TestPaceBursts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPace(1_000_000)
+		time.Sleep(time.Hour)
+		began := time.Now()
+		for range 10 {
+			if err := p.Take(t.Context(), 10_000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := time.Since(began), 100*time.Millisecond-paceBurst; got != want {
+			t.Errorf("after an hour 100 ms' worth took %s, want %s", got, want)
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		began = time.Now()
+		for _, p := range []*Pace{p, NewPace(0)} {
+			if err := p.Take(ended, 1<<30); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+		if err := NewPace(0).Take(t.Context(), 1<<30); err != nil || time.Since(began) != 0 {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
+}
