@@ -151,9 +151,9 @@ func (r *Repairer) ask(ctx context.Context, n *vnodes.Node, q runRequest) (*runR
 	}
 	ch := make(chan result, 1)
 	r.Transport.Send(&rpc.Call{To: r.Peer(n), Verb: rpc.VerbRepairRun, Body: body, Timeout: runTimeout, Done: func(body []byte, err error) {
-		reply := &runReply{}
+		var reply *runReply
 		if err == nil {
-			err = msgpack.Unmarshal(body, reply)
+			reply, err = decodeRunReply(body)
 		}
 		ch <- result{reply, err}
 	}})
@@ -163,6 +163,17 @@ func (r *Repairer) ask(ctx context.Context, n *vnodes.Node, q runRequest) (*runR
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+func decodeRunReply(body []byte) (*runReply, error) {
+	reply := &runReply{}
+	if err := msgpack.Unmarshal(body, reply); err != nil {
+		return nil, fmt.Errorf("malformed answer: %w", err)
+	}
+	if reply.Version != runVersion {
+		return nil, fmt.Errorf("answer of version %d, want %d: mixed nodedb versions?", reply.Version, runVersion)
+	}
+	return reply, nil
 }
 
 // Repair compares all ranges of a table, each driven by its first live owner, and repairs what differs, or only says what does (verify). progress hears how

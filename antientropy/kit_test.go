@@ -25,7 +25,7 @@ const testTable row.StorageID = 1
 
 // cluster is some nodes with real storage and a repairer each, over a simulated network, in a bubble.
 type cluster struct {
-	t     *testing.T
+	t     testing.TB
 	net   *simnet.Network
 	view  atomic.Pointer[stream.View]
 	nodes []*testNode

@@ -99,11 +99,12 @@ func millis(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
+// atMillis has one zero time, so that records compare with ==.
 func atMillis(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
+	if t := time.UnixMilli(ms); ms != 0 && !t.IsZero() {
+		return t
 	}
-	return time.UnixMilli(ms)
+	return time.Time{}
 }
 
 // load reads the stored records. One that can't be read is dropped: its range counts as never compared.

@@ -3,7 +3,9 @@ package antientropy
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -11,7 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vmihailenco/msgpack/v5"
+
+	"nodedb/antientropy/stream"
 	"nodedb/node/rpc"
+	"nodedb/node/storage"
 	"nodedb/vnodes"
 )
 
@@ -269,6 +275,9 @@ func TestRecordGolden(t *testing.T) {
 
 func FuzzRecord(f *testing.F) {
 	f.Add((&Record{Table: 1, Problem: "p"}).Append(nil))
+	atZero := (&Record{Table: 1}).Append(nil)
+	binary.LittleEndian.PutUint64(atZero[21:], uint64(time.Time{}.UnixMilli()))
+	f.Add(atZero)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if rec, err := DecodeRecord(b); err == nil {
 			again, err := DecodeRecord(rec.Append(nil))
@@ -279,15 +288,69 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
-// What comes over the wire is refused with a reason, whatever it is.
+// Whatever comes over the wire is answered once: with a reason, or by a reply that whoever asked can read. The node owns ranges, and their other
+// owners are down, so that jobs begin, run and end.
 func FuzzRun(f *testing.F) {
-	f.Add([]byte{0x98, 1, 1})
-	r := &Repairer{}
-	r.jobs.byID = map[[16]byte]*job{}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > 2 && b[2] == runBegin || bytes.Contains(b, []byte{runRecords}) {
-			return // these need a view
+	c := &cluster{t: f}
+	c.setView(3, members(3, vnodes.StateNormal), 0)
+	r, err := New(Options{
+		Self: nodeID(0), View: func() stream.View { return *c.view.Load() }, Alive: func(id vnodes.HostID) bool { return id == nodeID(0) },
+		Await:  func(_ context.Context, _ rpc.Peer, _ uint64, done func(error)) { done(context.DeadlineExceeded) },
+		System: noRecords{}, Now: time.Now,
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, q := range []runRequest{
+		{Op: runBegin, Job: [16]byte{1}, Needs: 3, Ring: 3, Table: testTable, Down: []vnodes.HostID{nodeID(1), nodeID(2)}},
+		{Op: runBegin, Job: [16]byte{2}, Needs: 4, Ring: 3, Table: testTable, Verify: true},
+		{Op: runAsk, Job: fuzzJob}, {Op: runCancel, Job: fuzzJob}, {Op: runRecords, After: 1}, {Op: runRecords + 1},
+	} {
+		q.Version = runVersion
+		b, err := msgpack.Marshal(&q)
+		if err != nil {
+			f.Fatal(err)
 		}
-		r.handleRun(&rpc.Inbound{Body: b, Reply: func([]byte, error) {}})
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_, _ = decodeRunReply(b)
+		answerOnce(t, r, b)
 	})
 }
+
+// fuzzJob is under way whenever a fuzzed request comes.
+var fuzzJob = [16]byte{7}
+
+func answerOnce(t *testing.T, r *Repairer, body []byte) {
+	defer func() {
+		r.jobs.running.Wait()
+		clear(r.jobs.byID)
+	}()
+	if err := r.begin(fuzzJob, testTable, false, []vnodes.HostID{nodeID(1), nodeID(2)}); err != nil {
+		t.Fatal(err)
+	}
+	answers := 0
+	r.handleRun(&rpc.Inbound{Body: body, Reply: func(reply []byte, err error) {
+		answers++
+		var re *rpc.RemoteError
+		if errors.As(err, &re) {
+			return
+		}
+		if err == nil {
+			_, err = decodeRunReply(reply)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}})
+	if answers != 1 {
+		t.Errorf("%d answers", answers)
+	}
+}
+
+// noRecords is a system key space that forgets.
+type noRecords struct{}
+
+func (noRecords) PutSystem(...storage.Pair) error                    { return nil }
+func (noRecords) ScanSystem(string, func(string, []byte) bool) error { return nil }
