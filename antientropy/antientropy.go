@@ -93,6 +93,7 @@ type Repairer struct {
 		dirty    map[taskKey]bool   // to be stored
 		loaded   bool
 		nextAt   time.Time // when the next range is due, as far as the pace goes
+		urgent   bool      // the last turn was an urgent range's
 		suspects map[vnodes.HostID]time.Time
 	}
 }

@@ -122,6 +122,9 @@ func (r *Repairer) run(q *runRequest) (*runReply, error) {
 		j.mu.asked = time.Now()
 		p := j.mu.progress
 		p.Differences, p.Problems = slices.Clone(p.Differences), slices.Clone(p.Problems)
+		if !p.Ended {
+			p.Differences = nil // many bytes, four times a second
+		}
 		return &runReply{Progress: p}, nil
 	case runRecords:
 		all := r.Records()

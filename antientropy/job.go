@@ -107,13 +107,13 @@ func (r *Repairer) begin(id [16]byte, table row.StorageID, verify bool, down []v
 			tasks = append(tasks, t)
 		}
 	}
-	r.mu.Unlock()
 	slices.SortFunc(tasks, func(a, b *task) int {
 		if a.before(b) {
 			return -1
 		}
 		return 1
 	})
+	r.mu.Unlock()
 	r.jobs.mu.Lock()
 	defer r.jobs.mu.Unlock()
 	for old, x := range r.jobs.byID {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ import (
 type Record struct {
 	Table    row.StorageID
 	Range    vnodes.Range
+	Owners   uint64    // fingerprint of those compared (ownersOf): an agreement is theirs, and no other owners'
 	Agreed   time.Time // all that any owner held then was held by all; zero: never
 	Compared time.Time // beginning of the last session; zero: none
 	// Of the last session:
@@ -32,11 +34,11 @@ type Record struct {
 
 // The bytes of a record (little-endian, uvarints), stored under "antientropy/" and storage id and start in hexadecimal:
 //
-//	| version u8 = 1 | storage u32 | start i64 | end i64 | agreed i64 ms | compared i64 ms |
+//	| version u8 = 2 | storage u32 | start i64 | end i64 | owners u64 | agreed i64 ms | compared i64 ms |
 //	| rows | partitions | sent | received | total rows | total sent | total received | problem length, problem |
 const (
-	recordVersion = 1
-	recordFixed   = 1 + 4 + 4*8
+	recordVersion = 2
+	recordFixed   = 1 + 4 + 5*8
 	// maxProblem bounds a problem's text, in bytes.
 	maxProblem = 300
 
@@ -53,7 +55,7 @@ func (k taskKey) name() string {
 func (r *Record) Append(dst []byte) []byte {
 	le := binary.LittleEndian
 	dst = le.AppendUint32(append(dst, recordVersion), uint32(r.Table))
-	for _, v := range []int64{int64(r.Range.Start), int64(r.Range.End), millis(r.Agreed), millis(r.Compared)} {
+	for _, v := range []int64{int64(r.Range.Start), int64(r.Range.End), int64(r.Owners), millis(r.Agreed), millis(r.Compared)} {
 		dst = le.AppendUint64(dst, uint64(v))
 	}
 	for _, v := range []uint64{r.Rows, r.Partitions, r.Sent, r.Received, r.TotalRows, r.TotalSent, r.TotalReceived} {
@@ -74,7 +76,8 @@ func DecodeRecord(b []byte) (r Record, err error) {
 	le := binary.LittleEndian
 	r.Table = row.StorageID(le.Uint32(b[1:]))
 	r.Range = vnodes.Range{Start: vnodes.Token(le.Uint64(b[5:])), End: vnodes.Token(le.Uint64(b[13:]))}
-	r.Agreed, r.Compared = atMillis(int64(le.Uint64(b[21:]))), atMillis(int64(le.Uint64(b[29:])))
+	r.Owners = le.Uint64(b[21:])
+	r.Agreed, r.Compared = atMillis(int64(le.Uint64(b[29:]))), atMillis(int64(le.Uint64(b[37:])))
 	b = b[recordFixed:]
 	var length uint64
 	for _, v := range []*uint64{&r.Rows, &r.Partitions, &r.Sent, &r.Received, &r.TotalRows, &r.TotalSent, &r.TotalReceived, &length} {
@@ -89,6 +92,15 @@ func DecodeRecord(b []byte) (r Record, err error) {
 	}
 	r.Problem = string(b)
 	return r, nil
+}
+
+// ownersOf is a fingerprint of a range's owners, in ring order.
+func ownersOf(owners []*vnodes.Node) uint64 {
+	h := fnv.New64a()
+	for _, n := range owners {
+		h.Write(n.ID[:])
+	}
+	return h.Sum64()
 }
 
 // millis of the zero time is 0.
@@ -153,8 +165,8 @@ func (r *Repairer) told(table row.StorageID, b []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.mu.tasks[taskKey{rec.Table, rec.Range.Start}]
-	if t == nil || t.rng != rec.Range || rec.Compared.Before(t.record.Compared) {
-		return nil // of another ring, or older
+	if t == nil || t.rng != rec.Range || t.record.Owners != rec.Owners || rec.Compared.Before(t.record.Compared) {
+		return nil // of another ring or replication, or older
 	}
 	if rec.Agreed.Before(t.record.Agreed) {
 		rec.Agreed = t.record.Agreed

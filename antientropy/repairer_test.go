@@ -251,7 +251,7 @@ func TestRepairOnDemand(t *testing.T) {
 }
 
 func TestRecordGolden(t *testing.T) {
-	rec := Record{Table: 7, Range: vnodes.Range{Start: -5, End: 1 << 40}, Agreed: time.UnixMilli(1_700_000_000_000), Compared: time.UnixMilli(1_700_000_100_000),
+	rec := Record{Table: 7, Range: vnodes.Range{Start: -5, End: 1 << 40}, Owners: 0xABCD, Agreed: time.UnixMilli(1_700_000_000_000), Compared: time.UnixMilli(1_700_000_100_000),
 		Rows: 300, Partitions: 2, Sent: 4000, Received: 70, TotalRows: 1 << 33, TotalSent: 5, TotalReceived: 6, Problem: "10.0.0.3 is down"}
 	got := rec.Append(nil)
 	name := filepath.Join("..", "testdata", "antientropy", "record.hex")

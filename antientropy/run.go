@@ -51,19 +51,14 @@ func (r *Repairer) drive(ctx context.Context, t *task, report func(stream.Differ
 	if err == nil {
 		err = r.failure(out, down)
 	}
-	agreed := err == nil && (report == nil || out.Rows == 0)
+	agreed := err == nil && (report == nil || out.Differed == 0)
 	r.mu.Lock()
-	t.busy, t.tried = false, begun
-	rec := t.record
+	t.busy = false
 	gone := ctx.Err() != nil || over(err)
-	if !gone {
-		t.plan(r, begun, len(down) > 0, err != nil)
-		if report == nil || agreed {
-			rec = merged(t.record, out, begun, err)
-			t.record = rec
-			r.mu.dirty[t.key] = true
-		}
+	if report == nil || agreed {
+		r.keep(t, out, begun, len(down) > 0, gone, err)
 	}
+	rec := t.record
 	r.mu.Unlock()
 	if gone {
 		return out, err
@@ -79,6 +74,18 @@ func (r *Repairer) drive(ctx context.Context, t *task, report func(stream.Differ
 		r.tell(peers, &rec)
 	}
 	return out, err
+}
+
+// keep notes what came of a session. REQUIRES: mu.
+func (r *Repairer) keep(t *task, out *stream.Outcome, begun time.Time, down, gone bool, err error) {
+	t.tried = begun
+	if !gone {
+		t.plan(r, begun, down, err != nil)
+		t.record = merged(t.record, out, begun, err)
+		r.mu.dirty[t.key] = true
+	} else if !t.urgent.IsZero() {
+		t.urgent = begun.Add(idleWait) // if it is a task still: the news that ended it is on its way
+	}
 }
 
 func (t *task) name() string { return t.table.Keyspace + "." + t.table.Name }

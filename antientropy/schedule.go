@@ -101,10 +101,10 @@ func (r *Repairer) refresh() {
 
 // adopt makes a task, with what is known of its range. REQUIRES: mu.
 func (r *Repairer) adopt(old map[taskKey]*task, t *task) {
-	t.record = Record{Table: t.key.table, Range: t.rng}
+	t.record = Record{Table: t.key.table, Range: t.rng, Owners: ownersOf(t.owners)}
 	if before := old[t.key]; before != nil && before.rng == t.rng && sameOwners(before.owners, t.owners) {
 		t = before // the very one: a job or a session may be at it
-	} else if rec, ok := r.mu.records[t.key]; ok && rec.Range == t.rng {
+	} else if rec, ok := r.mu.records[t.key]; ok && rec.Range == t.rng && rec.Owners == t.record.Owners {
 		t.record = rec
 	}
 	for id, at := range r.mu.suspects { // the latest: a session that begins before it must not settle it
@@ -136,8 +136,12 @@ func sameOwners(a, b []*vnodes.Node) bool {
 	return true
 }
 
-// Suspect has the ranges of a node looked at first: it was away, or hints for it were lost.
+// Suspect has the ranges of a node looked at first: it was away, or hints for it were lost. While it is down nothing can be done for it, and it is suspected
+// when it comes up.
 func (r *Repairer) Suspect(id vnodes.HostID) {
+	if id != r.Self && !r.Alive(id) {
+		return
+	}
 	r.refresh()
 	if fault.Planted("antientropy/returned-node-not-first") {
 		return
@@ -159,7 +163,8 @@ func (r *Repairer) Suspect(id vnodes.HostID) {
 	signal(r.wake)
 }
 
-// next takes the task to do now, or says how long to wait. Urgent ones come first, then by the time of their last comparison, spread over the target.
+// next takes the task to do now, or says how long to wait. Urgent ones come first, then by the time of their last comparison, spread over the target; an
+// ordinary one that is due gets every second turn, or it would never be compared where others keep failing slowly.
 func (r *Repairer) next() (best *task, wait time.Duration) {
 	r.refresh()
 	now := r.Now()
@@ -184,18 +189,21 @@ func (r *Repairer) next() (best *task, wait time.Duration) {
 			oldest = t
 		}
 	}
-	if best == nil && oldest != nil {
-		gap := r.Target * roundQuarters / 4 / time.Duration(driven)
-		if r.mu.nextAt.IsZero() || r.mu.nextAt.Sub(now) > gap {
-			r.mu.nextAt = now.Add(gap)
-		}
-		if d := r.mu.nextAt.Sub(now); d > 0 {
-			return nil, min(wait, d)
-		}
-		best, r.mu.nextAt = oldest, now.Add(gap)
-	}
-	if best == nil {
+	if oldest == nil {
 		return nil, wait
+	}
+	gap := r.Target * roundQuarters / 4 / time.Duration(driven)
+	if r.mu.nextAt.IsZero() || r.mu.nextAt.Sub(now) > gap {
+		r.mu.nextAt = now.Add(gap)
+	}
+	d := r.mu.nextAt.Sub(now)
+	switch {
+	case best == nil && d > 0:
+		return nil, min(wait, d)
+	case best == nil || d <= 0 && r.mu.urgent:
+		best, r.mu.nextAt, r.mu.urgent = oldest, now.Add(gap), false
+	default:
+		r.mu.urgent = true
 	}
 	best.busy = true
 	return best, 0

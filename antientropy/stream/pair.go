@@ -27,6 +27,7 @@ type pair struct {
 	remote remote
 	scan   scanner
 	leaves []leaf
+	found  uint64            // leaves so far
 	latest time.Time         // when the newest of leaves was found to differ
 	gained []merkle.Interval // where something was fetched
 
@@ -54,6 +55,7 @@ func (l *leaf) large() bool { return max(l.own, l.theirs) > merkle.LeafItems }
 // count adds a pair's figures.
 func (p *pair) count(out *Outcome) {
 	out.Rows += p.rows
+	out.Differed += p.found
 	out.Partitions += p.partitions.count
 	out.Fetched += p.fetched
 	out.Pushed += p.pushed
@@ -147,6 +149,7 @@ func (p *pair) split(batch []piece) (inner []piece) {
 
 func (p *pair) leaf(iv merkle.Interval, own, theirs merkle.Sum) {
 	p.latest = time.Now()
+	p.found++
 	p.leaves = append(p.leaves, leaf{iv, own.Items, theirs.Items})
 }
 

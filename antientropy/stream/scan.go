@@ -5,6 +5,7 @@ package stream
 import (
 	"bytes"
 	"context"
+	"time"
 
 	"nodedb/antientropy/merkle"
 	"nodedb/node/row"
@@ -44,12 +45,13 @@ type scanner struct {
 	heads bool  // only headers
 	pace  *Pace
 	// left is how many bytes may still be read; a scan stops behind the page that used it up. Negative: no bound.
-	left int
-	read uint64 // bytes
-	buf  []byte
+	left  int
+	until time.Time // a scan stops behind the page at which this is past; zero: no bound
+	read  uint64    // bytes
+	buf   []byte
 }
 
-// scan visits an interval's items in order. It gives where it stopped for want of left; nil: everything was visited, or visit said false.
+// scan visits an interval's items in order. It gives where it stopped for want of left or time; nil: everything was visited, or visit said false.
 func (s *scanner) scan(ctx context.Context, iv *merkle.Interval, visit func(*item) bool) (*merkle.Bound, error) {
 	spec := storage.ReadSpec{Storage: s.table, Range: vnodes.Range{Start: iv.Lower.Token, End: iv.Upper.Token}, Now: s.now, ByteLimit: pageBytes,
 		After: iv.Lower.Position(), Until: iv.Upper.Position(), NoRows: s.heads}
@@ -78,6 +80,9 @@ func (s *scanner) scan(ctx context.Context, iv *merkle.Interval, visit func(*ite
 		}
 		if err := s.pace.Take(ctx, len(page)); err != nil {
 			return nil, err
+		}
+		if !s.until.IsZero() && time.Now().After(s.until) {
+			return &at, nil
 		}
 		if spec.After = at.Position(); spec.After == nil {
 			spec.Range.Start = at.Token

@@ -53,6 +53,8 @@ type Server struct {
 	ServerOptions
 	jobs    chan func()
 	workers sync.WaitGroup
+	life    context.Context // ends at Close: answers wait for the pace
+	stop    context.CancelFunc
 	mu      struct {
 		sync.RWMutex
 		closed bool // jobs is; sending would panic
@@ -62,6 +64,7 @@ type Server struct {
 // NewServer starts the workers; Close stops them.
 func NewServer(o ServerOptions) *Server {
 	s := &Server{ServerOptions: o, jobs: make(chan func(), serverQueue)}
+	s.life, s.stop = context.WithCancel(context.Background())
 	for range serverWorkers {
 		s.workers.Go(func() {
 			for job := range s.jobs {
@@ -72,7 +75,7 @@ func NewServer(o ServerOptions) *Server {
 	return s
 }
 
-// Close waits for what is queued. The transport must have stopped delivering.
+// Close ends what is queued or under way, and waits. The transport must have stopped delivering.
 func (s *Server) Close() {
 	s.mu.Lock()
 	closed := s.mu.closed
@@ -81,6 +84,7 @@ func (s *Server) Close() {
 	if !closed {
 		close(s.jobs)
 	}
+	s.stop()
 	s.workers.Wait()
 }
 
@@ -154,7 +158,7 @@ func (s *Server) owns(r *Request) error {
 
 func (s *Server) enqueue(in *rpc.Inbound, r *Request, ivs []merkle.Interval) {
 	job := func() {
-		ctx, cancel := context.WithDeadline(context.Background(), in.Deadline)
+		ctx, cancel := context.WithDeadline(s.life, in.Deadline)
 		defer cancel()
 		reply, err := s.answer(ctx, r, ivs)
 		var body []byte
@@ -204,7 +208,7 @@ type answer struct {
 // answer reads what is asked for, as far as one step goes.
 func (s *Server) answer(ctx context.Context, r *Request, ivs []merkle.Interval) (*Reply, error) {
 	a := answer{s: s, r: r, ivs: ivs, out: builder{table: r.Storage}, until: time.Now().Add(maxHeld)}
-	a.scanner = scanner{store: s.Store, table: r.Storage, now: r.Now, heads: r.Heads, pace: s.Pace, left: stepBytes}
+	a.scanner = scanner{store: s.Store, table: r.Storage, now: r.Now, heads: r.Heads, pace: s.Pace, left: stepBytes, until: a.until}
 	if r.Op == OpFetch && len(r.Want) > 0 {
 		var err error
 		if a.want, err = merkle.DecodeLists(r.Want); err == nil && len(a.want) != len(ivs) {

@@ -66,11 +66,14 @@ type Outcome struct {
 	Items      uint64 // that this node holds
 	Rows       uint64 // rows and headers that differed, counted for each peer that differed from this node
 	Partitions uint64 // of those
-	Fetched    uint64 // rows and headers written here
-	Pushed     uint64 // and to peers
-	Sent       uint64 // bytes of messages
-	Received   uint64
-	Scanned    uint64 // bytes read here
+	// Differed counts pieces that differed at a first look, also those that were equal, or written to, at the next. Where it is not zero a session that only
+	// looks has seen no agreement: what one owner held may have been overwritten, in part, before the second look.
+	Differed uint64
+	Fetched  uint64 // rows and headers written here
+	Pushed   uint64 // and to peers
+	Sent     uint64 // bytes of messages
+	Received uint64
+	Scanned  uint64 // bytes read here
 	// Failed has the peers that could not be compared to the end, and why.
 	Failed map[vnodes.HostID]error
 }

@@ -333,3 +333,47 @@ func TestAgreementUnderWrites(t *testing.T) {
 		}
 	})
 }
+
+// However slow the pace, an answer comes before its request's deadline, and the next goes on from there.
+func TestSlowPaceGetsThere(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, k *kit) {
+		value := strings.Repeat("x", 2000)
+		for _, r := range k.nodes {
+			var ms []row.Mutation
+			for n := range 4000 {
+				ms = append(ms, insert(n%7, n, 10, value))
+			}
+			r.write(ms...)
+		}
+		k.nodes[1].write(insert(3, 5000, 10, "there only"))
+		k.nodes[1].server.Pace = NewPace(100 << 10) // 4 MiB in 41 s
+		k.repair()
+		k.equal()
+	})
+}
+
+// A server that is closed does not wait for its pace.
+func TestCloseEndsPacedAnswers(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, k *kit) {
+		var ms []row.Mutation
+		for n := range 4000 {
+			ms = append(ms, insert(n%7, n, 10, strings.Repeat("x", 2000)))
+		}
+		k.nodes[1].write(ms...)
+		k.nodes[1].server.Pace = NewPace(20 << 10) // a page in 13 s
+		s, peers := k.session()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = s.Run(context.Background(), peers)
+		}()
+		time.Sleep(time.Second)
+		begun := time.Now()
+		_ = k.nodes[1].net.Close()
+		k.nodes[1].server.Close()
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("Close took %s", took)
+		}
+		<-ended
+	})
+}
