@@ -85,6 +85,39 @@ func TestBackgroundWritesMakeWay(t *testing.T) {
 	})
 }
 
+// stuckStore hangs in its first batch.
+type stuckStore struct {
+	*memStore
+	stuck bool
+}
+
+func (s *stuckStore) Apply(ms []row.Mutation, done func(error)) {
+	if !s.stuck {
+		s.stuck = true
+		time.Sleep(5 * time.Second)
+	}
+	s.memStore.Apply(ms, done)
+}
+
+// A disk that hung for some seconds must not keep hints waiting for minutes: their senders would take that for failures.
+func TestBackgroundRestsForABoundedTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriter(&stuckStore{memStore: &memStore{}})
+		w.addBackground([]row.Mutation{mutation("hint", 1, "a", 10)}, func(error) {})
+		time.Sleep(4950 * time.Millisecond)
+		w.add([]row.Mutation{mutation("request", 1, "a", 10)}, func(error) {})
+		time.Sleep(time.Second)
+		at, took := time.Now(), time.Duration(0)
+		w.addBackground([]row.Mutation{mutation("hint", 1, "b", 10)}, func(error) { took = time.Since(at) })
+		time.Sleep(maxRest)
+		synctest.Wait()
+		if took == 0 {
+			t.Error("a hint waits for more than a second after the disk hung")
+		}
+		w.close()
+	})
+}
+
 // A write whose answer is lost is a timeout to its client, and done.
 func TestFaultBeforeAnswer(t *testing.T) {
 	bubble(t, 3, 3, func(t *testing.T, c *testCluster) {

@@ -22,6 +22,8 @@ const (
 	// backgroundRest is how long such messages wait behind one that took the writer some time, as a multiple of that, beside requests: they get at
 	// most a twentieth of the writer, for what they cost later (log, flush, compaction) is several times what they cost here.
 	backgroundRest = 19
+	// maxRest bounds that: a disk that hung says nothing of what a message costs.
+	maxRest = time.Second
 	// requestsLast is how long after the last request there still are some.
 	requestsLast = 100 * time.Millisecond
 )
@@ -166,7 +168,7 @@ func (w *writer) writeBackground(q queued) {
 	w.write([]queued{q})
 	now := time.Now()
 	if now.UnixNano()-w.requested.Load() < int64(requestsLast) {
-		w.restUntil = now.Add(backgroundRest * now.Sub(begun))
+		w.restUntil = now.Add(min(backgroundRest*now.Sub(begun), maxRest))
 	}
 }
 

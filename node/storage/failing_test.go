@@ -102,6 +102,60 @@ func TestNoSpaceForANewLogWaits(t *testing.T) {
 	check(t, e.Close())
 }
 
+// TestNoSpaceForAManifestWitnessWaits meets ENOSPC where what is superfluous is about to be deleted, which makes room: that must not stop the engine.
+func TestNoSpaceForAManifestWitnessWaits(t *testing.T) {
+	const tries = 3
+	var met, full atomic.Int64
+	e := openTest(t, disk.Watch(disk.Crashable(), func(op disk.Op) error {
+		if full.Load() == 1 && (op.Kind == "create" || op.Kind == "write") && strings.Contains(op.Name, manifestWitnessFile) && met.Add(1) <= tries {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	full.Store(1)
+	for _, c := range []string{"a", "b", "c"} {
+		apply(t, e, insert(testTable, "k", c, 1, "v"))
+		check(t, e.db.Flush())
+	}
+	check(t, e.db.Compact(context.Background(), []byte{0}, []byte{0xFF}, false))
+	e.db.TestOnlyWaitForCleaning()
+	if n := met.Load(); n <= tries {
+		t.Errorf("%d tries to write a witness", n)
+	}
+	check(t, e.Close())
+}
+
+// noDirs is a disk whose directories can't be opened now and then: the process has too many files open.
+type noDirs struct {
+	disk.FS
+	broken atomic.Bool
+}
+
+func (f *noDirs) OpenDir(name string) (vfs.File, error) {
+	if f.broken.Load() {
+		return nil, syscall.EMFILE
+	}
+	return f.FS.OpenDir(name)
+}
+
+// TestNoDirectoryForAMarker: what Pebble can't go on without stops the engine, and Pebble does not hear of it.
+func TestNoDirectoryForAMarker(t *testing.T) {
+	fs := &noDirs{FS: disk.Crashable()}
+	var fatal atomic.Int64
+	e, err := Open(Options{FS: fs, Dir: "data", CacheBytes: 8 << 20, Fatal: func(error) { fatal.Add(1) }})
+	check(t, err)
+	fs.broken.Store(true)
+	g := guardFS{FS: fs, e: e}
+	g.opened.Store(true)
+	f, err := g.Create("data/marker.manifest.000009.MANIFEST-000009", vfs.WriteCategoryUnspecified)
+	if err != nil || f == nil || fatal.Load() != 1 {
+		t.Errorf("Create gave %v, %v; the engine stopped %d times", f, err, fatal.Load())
+	}
+	if err := e.Close(); !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("Close gave %v", err)
+	}
+}
+
 func failChange(t *testing.T, f *failing) {
 	mem := disk.Crashable()
 	fs := disk.Watch(mem, f.change)

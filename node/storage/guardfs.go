@@ -48,10 +48,11 @@ type guardFS struct {
 // frozen reports whether nothing may reach the disk any more.
 func (g *guardFS) frozen() bool { return g.e.failed.Load() != nil }
 
-// vital reports whether Pebble can't go on without this file's writes.
+// vital reports whether Pebble can't go on without this file's writes, or we without a witness (manifest.go).
 func vital(g vfs.FS, name string) bool {
 	base := g.PathBase(name)
-	return strings.HasSuffix(base, ".log") || strings.HasPrefix(base, "MANIFEST-") || strings.HasPrefix(base, "marker.")
+	return strings.HasSuffix(base, ".log") || strings.HasPrefix(base, "MANIFEST-") || strings.HasPrefix(base, "marker.") ||
+		strings.HasPrefix(base, manifestWitnessFile)
 }
 
 // file makes a file, and wraps it.
@@ -118,9 +119,15 @@ func (g *guardFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error)
 // on a file system that doesn't keep the order of such changes, a power loss in between leaves a marker without its manifest, or none. So what
 // the marker names is made durable before it, and the marker before the old one goes.
 func (g *guardFS) createMarker(name string, c vfs.DiskWriteCategory) (f vfs.File, err error) {
-	dir, err := g.OpenDir(g.FS.PathDir(name))
-	if err != nil {
+	var dir vfs.File
+	if err = g.change("open the directory of", name, func() (err error) {
+		dir, err = g.OpenDir(g.FS.PathDir(name))
+		return err
+	}); err != nil {
 		return nil, err
+	}
+	if dir == nil {
+		return blackHole{}, nil
 	}
 	defer dir.Close()
 	if err := dir.Sync(); err != nil {
