@@ -1,6 +1,7 @@
 package antientropy
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -29,7 +30,7 @@ type cluster struct {
 	net   *simnet.Network
 	view  atomic.Pointer[stream.View]
 	nodes []*testNode
-	rf    string // replication factor; set before setView
+	rf    string // replication factor, by default 3; set before setView
 	mu    struct {
 		sync.Mutex
 		dead map[vnodes.HostID]bool
@@ -77,7 +78,7 @@ const target = 20 * time.Minute
 // bubble runs f with n nodes and three replicas; their repairers run.
 func bubble(t *testing.T, n int, f func(t *testing.T, c *cluster)) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &cluster{t: t, rf: "3"}
+		c := &cluster{t: t}
 		c.mu.dead = map[vnodes.HostID]bool{}
 		c.setView(3, members(n, vnodes.StateNormal), 0)
 		c.net = simnet.New(simnet.Options{Seed: 1})
@@ -100,7 +101,7 @@ func bubble(t *testing.T, n int, f func(t *testing.T, c *cluster)) {
 func (c *cluster) setView(epoch uint64, nodes []vnodes.Node, truncated int) {
 	catalog := schema.Empty()
 	changes := []*schema.Change{
-		{Op: schema.CreateKeyspace, Keyspace: "ks", Class: "SimpleStrategy", Replication: map[string]string{"replication_factor": c.rf}},
+		{Op: schema.CreateKeyspace, Keyspace: "ks", Class: "SimpleStrategy", Replication: map[string]string{"replication_factor": cmp.Or(c.rf, "3")}},
 		{Op: schema.CreateTable, Keyspace: "ks", Name: "t", ID: [16]byte{1}, Columns: []schema.ColumnDef{
 			{Name: "k", Type: "int", Kind: schema.PartitionKey}, {Name: "c", Type: "int", Kind: schema.Clustering}, {Name: "v", Type: "text", Kind: schema.Regular, Position: -1},
 		}},
