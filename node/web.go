@@ -34,13 +34,24 @@ func (n *Node) newWeb(engine *query.Engine) (*httpapi.Server, error) {
 			}
 			return nil
 		},
-		Extra: map[string]http.Handler{
-			"GET /v1/replica/{keyspace}/{table}": http.HandlerFunc(n.replicaChecksum),
-			"DELETE /v1/ring/{host_id}":          http.HandlerFunc(n.removeMember),
-			"GET /v1/repair":                     http.HandlerFunc(n.repairStatus),
-			"POST /v1/repair/{keyspace}/{table}": http.HandlerFunc(n.repairTable),
-		},
+		Extra: n.adminRoutes(),
 	})
+}
+
+// adminRoutes are what people and `nodedb` commands ask a node besides queries.
+func (n *Node) adminRoutes() []httpapi.Extra {
+	const lines = "Answers a line of JSON for each look at the progress. The last has ended, and with verify=true the first 1,000 differences. Who goes away ends the repair."
+	return []httpapi.Extra{
+		{Route: httpapi.Route{Method: http.MethodGet, Path: "/v1/replica/{keyspace}/{table}", ID: "replica", Summary: "What this node itself holds of a table",
+			Answer: Checksum{}, Errors: []int{400, 500, 503}}, Handler: n.replicaChecksum},
+		{Route: httpapi.Route{Method: http.MethodDelete, Path: "/v1/ring/{host_id}", ID: "remove", Summary: "Remove a dead node from the ring",
+			Answer: httpapi.Ring{}, Errors: []int{400, 403, 500, 503}}, Handler: n.removeMember},
+		{Route: httpapi.Route{Method: http.MethodGet, Path: "/v1/repair", ID: "repairStatus", Summary: "Since when the replicas of each range agree",
+			Answer: RepairStatus{}}, Handler: n.repairStatus},
+		{Route: httpapi.Route{Method: http.MethodPost, Path: "/v1/repair/{keyspace}/{table}", ID: "repair", Summary: "Compare all replicas of a table now, and repair them",
+			Description: lines, Line: RepairProgress{}, Errors: []int{400, 403}}, Handler: n.repairTable,
+			Switches: map[string]string{"verify": "Repair nothing, only say what differs"}},
+	}
 }
 
 // replicaChecksum answers /v1/replica/KEYSPACE/TABLE: what this node itself holds, to hold replicas against each other.

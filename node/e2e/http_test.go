@@ -229,7 +229,8 @@ func httpRoutes(t *testing.T, c *proc.Cluster) {
 		t.Errorf("openapi: %s, version %q, %v", resp.Status, doc.OpenAPI, err)
 	}
 	for path, method := range map[string]string{"/v1/query": "post", "/v1/batch": "post", "/v1/schema": "get", "/v1/ring": "get", "/livez": "get",
-		"/readyz": "get", "/metrics": "get"} {
+		"/readyz": "get", "/metrics": "get", "/v1/replica/{keyspace}/{table}": "get", "/v1/ring/{host_id}": "delete", "/v1/repair": "get",
+		"/v1/repair/{keyspace}/{table}": "post"} {
 		if doc.Paths[path][method] == nil {
 			t.Errorf("openapi has no %s %s", method, path)
 		}

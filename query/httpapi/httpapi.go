@@ -40,8 +40,8 @@ type Options struct {
 	Ready func() error
 	// Metrics answers /metrics.
 	Metrics http.Handler
-	// Extra are further routes, by http.ServeMux pattern.
-	Extra  map[string]http.Handler
+	// Extra are further routes.
+	Extra  []Extra
 	Logger *slog.Logger
 
 	// Consistency of requests that name none. Default LOCAL_QUORUM.
@@ -154,8 +154,13 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("/livez", get(func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, Health{"ok"}) }))
 	mux.Handle("/readyz", get(s.ready))
 	mux.Handle("/openapi.json", get(func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, jsonType, s.openapi) }))
-	for pattern, h := range s.opts.Extra {
-		mux.Handle(pattern, h)
+	for i := range s.opts.Extra {
+		x := &s.opts.Extra[i]
+		if x.Method == http.MethodGet {
+			mux.Handle(x.Path, get(x.Handler))
+		} else {
+			mux.Handle(x.Path, only(s.ownPages(x.Handler), x.Method))
+		}
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, problemf(http.StatusNotFound, wire.CodeProtocol, "there is nothing at %s; /openapi.json lists what there is", r.URL.Path))
@@ -195,14 +200,21 @@ func only(h http.HandlerFunc, methods ...string) http.Handler {
 	})
 }
 
-// limited sheds queries beyond MaxConcurrent, and those that a web page of another site sends: curl's default content
-// type is one that browsers send across sites without asking.
-func (s *Server) limited(h http.HandlerFunc) http.HandlerFunc {
+// ownPages refuses what a web page of another site sends: browsers send a POST across sites without asking, if it has no body or one of curl's default
+// content type.
+func (s *Server) ownPages(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := s.origins.Check(r); err != nil {
 			refuse(w, problemf(http.StatusForbidden, wire.CodeUnauthorized, "requests of other sites' pages are refused: %v", err))
 			return
 		}
+		h(w, r)
+	}
+}
+
+// limited sheds queries beyond MaxConcurrent.
+func (s *Server) limited(h http.HandlerFunc) http.HandlerFunc {
+	return s.ownPages(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case s.slots <- struct{}{}:
 			defer func() { <-s.slots }()
@@ -210,7 +222,7 @@ func (s *Server) limited(h http.HandlerFunc) http.HandlerFunc {
 		default:
 			refuse(w, problemf(http.StatusServiceUnavailable, wire.CodeOverloaded, "%d queries are running over HTTP; try again", s.opts.MaxConcurrent))
 		}
-	}
+	})
 }
 
 // recovered turns a panic into a 500 and a log line: one bad request must not take the node down.

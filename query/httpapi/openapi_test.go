@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -33,7 +34,7 @@ func document(t *testing.T, s *Server) object {
 // The document obeys what OpenAPI 3.1 requires of what it uses: the members each object must have, unique operation
 // ids, references that lead somewhere, schemas of known JSON Schema keywords. And it links to nothing outside.
 func TestOpenAPIValidates(t *testing.T) {
-	s := newServer(t, &fake{}, nil)
+	s := newServer(t, &fake{}, func(o *Options) { o.Extra = extras() })
 	doc := document(t, s)
 	info, _ := doc["info"].(object)
 	if doc["openapi"] != "3.1.0" || info["title"] == "" || info["version"] == "" {
@@ -49,7 +50,7 @@ func TestOpenAPIValidates(t *testing.T) {
 			t.Errorf("path %q", path)
 		}
 		for method, op := range item.(object) {
-			if !slices.Contains([]string{"get", "post"}, method) {
+			if !slices.Contains([]string{"get", "post", "delete"}, method) {
 				t.Errorf("%s: method %q", path, method)
 			}
 			checkOperation(t, path, op.(object), ids, schemas)
@@ -66,8 +67,48 @@ func TestOpenAPIValidates(t *testing.T) {
 			t.Errorf("%s.params is %v", name, params)
 		}
 	}
-	if len(ids) != len(allRoutes) {
-		t.Errorf("%d operations of %d", len(ids), len(allRoutes))
+	if all := len(allRoutes) + len(extras()); len(ids) != all {
+		t.Errorf("%d operations of %d", len(ids), all)
+	}
+}
+
+// extras are routes of another package.
+func extras() []Extra {
+	ok := func(w http.ResponseWriter, r *http.Request) {
+		Reply(w, Health{r.PathValue("id") + r.PathValue("part")})
+	}
+	return []Extra{
+		{Route: Route{Method: http.MethodGet, Path: "/v1/things", ID: "things", Answer: Health{}}, Handler: ok},
+		{Route: Route{Method: http.MethodDelete, Path: "/v1/thing/{id}", ID: "noThing", Answer: Health{}}, Handler: ok},
+		{Route: Route{Method: http.MethodPost, Path: "/v1/thing/{id}/{part}", ID: "thing", Line: Health{}}, Switches: map[string]string{"dry": "Do nothing"}, Handler: ok},
+	}
+}
+
+// Routes of other packages are described with their parameters; what isn't their method is refused, and so is what another site's page sends.
+func TestExtraRoutes(t *testing.T) {
+	s := newServer(t, &fake{}, func(o *Options) { o.Extra = extras() })
+	post, _ := document(t, s)["paths"].(object)["/v1/thing/{id}/{part}"].(object)["post"].(object)
+	var got []string
+	for _, p := range post["parameters"].([]any) {
+		got = append(got, fmt.Sprint(p.(object)["in"], " ", p.(object)["name"], " ", p.(object)["required"] == true))
+	}
+	if want := []string{"path id true", "path part true", "query dry false"}; !slices.Equal(got, want) {
+		t.Errorf("parameters %q, want %q", got, want)
+	}
+	if content := post["responses"].(object)["200"].(object)["content"].(object); content[ndjsonType] == nil || len(content) != 1 {
+		t.Errorf("a stream is described as %v", content)
+	}
+	for _, r := range []struct {
+		method, path, site string
+		code               int
+	}{
+		{"GET", "/v1/things", "cross-site", 200}, {"HEAD", "/v1/things", "", 200}, {"POST", "/v1/things", "", 405}, {"DELETE", "/v1/thing/7", "", 200},
+		{"GET", "/v1/thing/7", "", 405}, {"POST", "/v1/thing/7/8", "same-origin", 200}, {"POST", "/v1/thing/7/8", "cross-site", 403},
+	} {
+		w := do(s, r.method, r.path, "", "Sec-Fetch-Site", r.site)
+		if w.Code != r.code {
+			t.Errorf("%s %s of %q: %d, want %d", r.method, r.path, r.site, w.Code, r.code)
+		}
 	}
 }
 
