@@ -12,6 +12,8 @@ const (
 	// late is by how much a timer may be late before the machine counts as busy, and maxBrake how many times slower that makes us at most.
 	late     = 3 * time.Millisecond
 	maxBrake = 16
+	// minBraked is the bytes a second below which it doesn't slow us: that is no load, and answers would come after their deadlines.
+	minBraked = 1 << 20
 )
 
 // Pace bounds the bytes a second that a node reads to compare and repair, for itself and for others. It yields to requests: where its own timers
@@ -73,7 +75,7 @@ func (p *Pace) felt(lateness time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if lateness > late {
-		p.mu.brake = min(2*p.mu.brake, maxBrake)
+		p.mu.brake = min(2*p.mu.brake, maxBrake, max(1, int(p.perSecond/minBraked)))
 	} else if p.mu.brake > 1 {
 		p.mu.brake--
 	}

@@ -35,10 +35,10 @@ func (c *busyClock) take(t *testing.T, p *Pace, times, n int, lateness time.Dura
 // Timers that come late slow reading down, step by step to a bound; timers that come in time make it as fast again.
 func TestPaceYieldsToABusyMachine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const bytes = 100_000 // 100 ms at full speed
+		const bytes = 10_000_000 // 100 ms at full speed
 		full := 100 * time.Millisecond
 		var c busyClock
-		p := NewPace(1_000_000)
+		p := NewPace(100_000_000)
 		p.now = c.now
 		c.take(t, p, 1, bytes, 0) // what may be read at once
 		// What a Take costs is decided before it waits, so a timer slows the next one. A timer that comes late ends late: hence the tolerance.
@@ -57,6 +57,10 @@ func TestPaceYieldsToABusyMachine(t *testing.T) {
 		about("late again and again", c.take(t, p, 5, bytes, late+time.Millisecond), maxBrake*full)
 		about("as the machine has time again", c.take(t, p, maxBrake, bytes, 0), (maxBrake+1)*full/2)
 		about("in time again", c.take(t, p, 10, bytes, 0), full)
+		slow := NewPace(2 * minBraked)
+		slow.now = c.now
+		c.take(t, slow, 10, minBraked, late+time.Millisecond)
+		about("late, and slow anyway", c.take(t, slow, 5, minBraked, late+time.Millisecond), time.Second)
 	})
 }
 
@@ -86,4 +90,36 @@ func TestPaceBursts(t *testing.T) {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
+}
+
+// Everything that is read is paced, on both sides: ranges of one page, and answers that end early so as to be there in time.
+func TestSessionsArePaced(t *testing.T) {
+	const perSecond = 20_000 // bytes
+	for _, rows := range []int{100, 10_000} {
+		bubble(t, 2, func(t *testing.T, k *kit) {
+			for _, r := range k.nodes {
+				for n := range rows {
+					r.write(insert(n, 1, 10, "a value of thirty letters, like"))
+				}
+			}
+			for i, r := range k.nodes {
+				r.server.Pace = nil
+				s, peers := k.session()
+				if i == 0 {
+					s.Pace = NewPace(perSecond)
+				} else {
+					r.server.Pace = NewPace(perSecond)
+				}
+				began := time.Now()
+				out, err := s.Run(t.Context(), peers)
+				if err != nil || !out.Agreed() || out.Rows > 0 {
+					t.Fatal(out, err)
+				}
+				due := time.Duration(float64(out.Scanned) / perSecond * float64(time.Second)) // the peer reads as much
+				if took := time.Since(began); took < due-paceBurst || took > due+time.Second {
+					t.Errorf("%d rows with node %d paced: %d bytes took %s, want %s", rows, i, out.Scanned, took, due)
+				}
+			}
+		})
+	}
 }

@@ -67,6 +67,9 @@ func (s *scanner) scan(ctx context.Context, iv *merkle.Interval, visit func(*ite
 			return nil, err
 		}
 		s.buf, s.read = page, s.read+uint64(len(page))
+		if err := s.pace.Take(ctx, len(page)); err != nil { // the last page counts, too: many ranges are one page
+			return nil, err
+		}
 		more, stop, err := walk(page, spec.After, s.heads, visit)
 		if err != nil || !more || stop == nil {
 			return nil, err
@@ -77,9 +80,6 @@ func (s *scanner) scan(ctx context.Context, iv *merkle.Interval, visit func(*ite
 				s.left = 0
 				return &at, nil
 			}
-		}
-		if err := s.pace.Take(ctx, len(page)); err != nil {
-			return nil, err
 		}
 		if !s.until.IsZero() && time.Now().After(s.until) {
 			return &at, nil
