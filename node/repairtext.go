@@ -141,6 +141,8 @@ func PrintRepair(w io.Writer, p *RepairProgress, verify bool) {
 		fmt.Fprintf(w, "... and %d more\n", more)
 	}
 	switch {
+	case p.Rows == 0 && len(p.Problems) > 0:
+		fmt.Fprintf(w, "%d of %d ranges compared: the replicas that could be compared are equal", p.Done, p.Ranges)
 	case p.Rows == 0:
 		fmt.Fprintf(w, "%d of %d ranges compared: the replicas are equal", p.Done, p.Ranges)
 	case verify:
