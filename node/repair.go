@@ -58,6 +58,9 @@ func (c *cluster) AntiEntropy() []virtual.RangeAgreement {
 	return out
 }
 
+// Agreements gives what this node knows of the ranges that it owns, and when all their owners last agreed.
+func (n *Node) Agreements() []virtual.RangeAgreement { return n.cluster.AntiEntropy() }
+
 // repairRecordsTimeout bounds the wait for the other nodes' records.
 const repairRecordsTimeout = 10 * time.Second
 

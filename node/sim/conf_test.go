@@ -21,6 +21,8 @@ type conf struct {
 	window   time.Duration // max_hint_window
 	hints    int64         // max_hints_size_per_host
 	rate     int64         // hinted_handoff_throttle
+	target   time.Duration // anti_entropy_target
+	grace    time.Duration // anti_entropy_grace
 	write    time.Duration // timeouts
 	read     time.Duration
 	scan     time.Duration
@@ -29,6 +31,7 @@ type conf struct {
 	think    time.Duration
 	busy     time.Duration // how long the sessions work
 	loads    []string      // workloads; nil: all
+	steady   int           // the last so many machines: only they coordinate, and nothing befalls them while they do; 0: all coordinate, and all may fail
 }
 
 // pick draws one of some values.
@@ -59,15 +62,28 @@ func newConf(r *rand.Rand) conf {
 	return c
 }
 
+// repair draws how often and how soon replicas are compared, from a source of its own: what it draws shifts nothing else.
+func (c *conf) repair(r *rand.Rand) {
+	c.target = pick(r, 30*time.Second, time.Minute, 3*time.Minute)
+	c.grace = pick(r, time.Second, 5*time.Second, 10*time.Second)
+}
+
+// never is an anti_entropy_target, or grace, that no run lasts for.
+const never = 10000 * time.Hour
+
+// movable are the machines that faults may befall.
+func (c *conf) movable() []int { return all(c)[:c.nodes-c.steady] }
+
 // apply sets a node's configuration.
 func (c *conf) apply(i int, to *config.Config) {
 	to.NumTokens = c.tokens[i-1]
 	to.CommitlogSync, to.CommitlogSyncPeriod = c.sync, config.Duration(c.period)
 	to.MaxHintWindow, to.MaxHintsSizePerHost, to.HintedHandoffRate = config.Duration(c.window), config.Size(c.hints), config.Size(c.rate)
+	to.AntiEntropyTarget, to.AntiEntropyGrace = config.Duration(c.target), config.Duration(c.grace)
 	to.WriteRequestTimeout, to.ReadRequestTimeout, to.RangeRequestTimeout = config.Duration(c.write), config.Duration(c.read), config.Duration(c.scan)
 }
 
 func (c *conf) String() string {
-	return fmt.Sprintf("%d nodes, rf %d, %s, tokens %v, sync %s %v, hints %v %d B %d B/s, timeouts %v %v %v, net %+v, %d sessions thinking %v for %v, %v",
-		c.nodes, c.rf, c.level, c.tokens, c.sync, c.period, c.window, c.hints, c.rate, c.write, c.read, c.scan, c.net, c.sessions, c.think, c.busy, c.loads)
+	return fmt.Sprintf("%d nodes, rf %d, %s, tokens %v, sync %s %v, hints %v %d B %d B/s, compared in %v after %v, timeouts %v %v %v, net %+v, %d sessions thinking %v for %v, %v, %d steady",
+		c.nodes, c.rf, c.level, c.tokens, c.sync, c.period, c.window, c.hints, c.rate, c.target, c.grace, c.write, c.read, c.scan, c.net, c.sessions, c.think, c.busy, c.loads, c.steady)
 }

@@ -21,6 +21,8 @@ type family struct {
 	agree time.Duration
 	// watch counts what the halves of a partition answer; the minority must not reach the level.
 	watch bool
+	// mend is what makes the replicas equal in the end.
+	mend mend
 }
 
 // ms draws a time between two, in milliseconds.
@@ -111,6 +113,19 @@ var families = []*family{
 		})
 	}},
 	{name: "holder", row: "26", meets: []kind{kindPower}, faults: holderFaults},
+	{name: "handoff", row: "25, 26", mend: byHints, shape: func(r *rand.Rand, c *conf) {
+		c.steady = 1 + r.IntN(2)
+		c.hints, c.window, c.target, c.grace = 1<<30, 3*time.Hour, never, never
+		c.rate = pick[int64](r, 8<<10, 64<<10, 32<<20) // slow ones are still under way when their holders fail
+	}, faults: handoffFaults},
+	{name: "repair", row: "-", shape: func(r *rand.Rand, c *conf) {
+		c.nodes = 3 + 2*r.IntN(2)
+		c.rf = c.nodes
+		c.hints, c.target, c.grace = 1, pick(r, 10*time.Second, 20*time.Second), time.Second // no hint has room
+		c.busy /= 2
+	}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return oneByOne(r, c, func() *fault { return away(r, c, all(c)) })
+	}},
 	{name: "mixed", row: "all", faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault { return anyFault(r, c) })
 	}},
@@ -123,6 +138,32 @@ func holderFaults(r *rand.Rand, c *conf) (list []*fault) {
 		down := ms(r, 5000, 12000)
 		list = append(list, &fault{kind: kindKill, at: at, last: down, who: who[:1], after: 1, keep: 100},
 			&fault{kind: kindPower, at: at + down - ms(r, 0, 2000), last: ms(r, 500, 3000), who: who[1:2], after: operations(r), keep: pick(r, 0, 50)})
+	}
+	return list
+}
+
+// away draws a fault after which a machine lacks what was written meanwhile.
+func away(r *rand.Rand, c *conf, who []int) *fault {
+	f := &fault{kind: pick(r, kindKill, kindPower, kindPause, kindPartition, kindOneWay, kindNet), last: ms(r, 500, 9000), who: shuffled(r, who)[:1+r.IntN(len(who))],
+		after: operations(r), keep: pick(r, 0, 50), net: lossyNet(r)}
+	if f.kind == kindKill {
+		f.keep = 100
+	}
+	return f
+}
+
+// handoffFaults: replicas are away, one still when the sessions end; as it comes back the holders of its hints lose their power, again and again.
+func handoffFaults(r *rand.Rand, c *conf) []*fault {
+	list := oneByOne(r, c, func() *fault { return away(r, c, c.movable()) })
+	last := away(r, c, c.movable())
+	last.at = max(time.Second, c.busy-ms(r, 5000, 15000))
+	last.last = c.busy - last.at + c.write + ms(r, 1000, 4000)
+	list = append(list, last)
+	at := ms(r, 100, 2000)
+	for range 1 + r.IntN(3) {
+		f := &fault{kind: kindPower, late: true, at: at, last: ms(r, 100, 2000), who: []int{c.nodes - r.IntN(c.steady)}, after: operations(r), keep: pick(r, 0, 0, 50)}
+		list = append(list, f)
+		at += f.last + crashWait + ms(r, 100, 4000)
 	}
 	return list
 }

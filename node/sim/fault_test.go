@@ -21,6 +21,7 @@ type fault struct {
 	keep  int           // what a crash leaves of what was not synced, in percent
 	net   simnet.Faults
 	slow  time.Duration
+	late  bool // at counts from when the sessions have ended and every hint of theirs is durable
 }
 
 // kind of fault. What is met is counted under its name.
@@ -42,6 +43,9 @@ const (
 
 func (f *fault) String() string {
 	s := fmt.Sprintf("%s at %v for %v of %v", f.kind, f.at, f.last, f.who)
+	if f.late {
+		s = "late " + s
+	}
 	switch f.kind {
 	case kindKill, kindPower, kindFsync:
 		s += fmt.Sprintf(" in disk operation %d, keeping %d%%", f.after, f.keep)
@@ -119,6 +123,9 @@ func (w *world) crash(f *fault) {
 		}
 	}
 	time.Sleep(f.last | 1)
+	for _, i := range f.who {
+		w.agreedWithout(w.machines[i-1])
+	}
 	for _, i := range f.who {
 		w.machines[i-1].turnOn()
 	}

@@ -35,8 +35,9 @@ type machine struct {
 		born   int   // incarnations so far
 		closed bool  // it stays off
 		asleep time.Time
-		doomed *life    // a fault breaks its disk: it may stop by itself
-		cut    disk.Cut // what its disk keeps then
+		ended  time.Time // the last incarnation
+		doomed *life     // a fault breaks its disk: it may stop by itself
+		cut    disk.Cut  // what its disk keeps then
 	}
 }
 
@@ -267,7 +268,7 @@ func (m *machine) crashed(l *life, cut disk.Cut) bool {
 		m.mu.Unlock()
 		return false
 	}
-	m.mu.life = nil
+	m.mu.life, m.mu.ended = nil, time.Now()
 	m.mu.Unlock()
 	m.disk.crash(cut)
 	l.die(errPower)
@@ -279,7 +280,7 @@ func (m *machine) crashed(l *life, cut disk.Cut) bool {
 func (m *machine) off() error {
 	m.mu.Lock()
 	l := m.mu.life
-	m.mu.life = nil
+	m.mu.life, m.mu.ended = nil, time.Now()
 	m.mu.Unlock()
 	if l == nil {
 		return nil

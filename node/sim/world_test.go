@@ -92,6 +92,7 @@ func newWorld(s scenario, logs bool) *world {
 	w.mu.met, w.mu.fates = map[kind]int{}, map[simnet.Fate]int{}
 	r := w.rand("conf")
 	w.conf = newConf(r)
+	w.conf.repair(w.rand("repair"))
 	if s.family.shape != nil {
 		s.family.shape(r, &w.conf)
 	}
@@ -214,16 +215,29 @@ func (w *world) safety(clients []check.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), w.conf.busy)
 	defer cancel()
 	var faults sync.WaitGroup
-	for i, f := range w.family.faults(w.rand("faults"), &w.conf) {
-		if !slices.Contains(w.drop, i) {
-			faults.Go(func() { w.inject(f) })
+	start := func(late bool) {
+		for i, f := range w.family.faults(w.rand("faults"), &w.conf) {
+			if f.late == late && !slices.Contains(w.drop, i) {
+				faults.Go(func() { w.inject(f) })
+			}
 		}
 	}
-	w.suite.Run(ctx, clients)
+	start(false)
+	w.suite.Run(ctx, clients[len(clients)-w.coordinators():])
+	time.Sleep((w.conf.write + time.Second) | 1) // what was asked of a replica in vain is a hint by then
+	start(true)
 	faults.Wait()
 	if w.halves != nil {
 		w.halves.judge()
 	}
+}
+
+// coordinators is how many machines the sessions go to.
+func (w *world) coordinators() int {
+	if w.conf.steady > 0 {
+		return w.conf.steady
+	}
+	return w.conf.nodes
 }
 
 // heal ends what still goes wrong: every machine is on, and hears every other.

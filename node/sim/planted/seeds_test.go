@@ -21,7 +21,7 @@ import (
 
 var (
 	seeds    = flag.Int("seeds", 3, "seeds of each family of node/sim that look for a bug; 0: none")
-	families = flag.String("families", "mixed,power,crash-all,partition,lossy,ties,ddl,holder", "families of node/sim, in this order")
+	families = flag.String("families", "mixed,handoff,repair,power,crash-all,partition,lossy,ties,ddl,holder", "families of node/sim, in this order")
 )
 
 // seedLimit is when a seed counts as hung: a hundred times what one takes, on a machine that others use, too.
