@@ -173,7 +173,7 @@ func (r *Repairer) told(table row.StorageID, b []byte) error {
 	}
 	t.record = rec
 	if rec.Problem == "" {
-		t.settled(rec.Compared)
+		t.settled(rec.Compared, r.pause())
 	}
 	r.mu.dirty[t.key] = true
 	signal(r.wake)

@@ -354,3 +354,25 @@ type noRecords struct{}
 
 func (noRecords) PutSystem(...storage.Pair) error                    { return nil }
 func (noRecords) ScanSystem(string, func(string, []byte) bool) error { return nil }
+
+// TestSuspicionsDontPutOff: an owner for which hints are lost all the time is compared, not for ever put off; and not all the time either.
+func TestSuspicionsDontPutOff(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, c *cluster) {
+		time.Sleep(target)
+		before := c.nodes[0].repairer.stats.sessions.Load()
+		begun := time.Now()
+		for time.Since(begun) < target/10 {
+			c.nodes[0].repairer.Suspect(nodeID(2))
+			time.Sleep(time.Second)
+		}
+		driven := uint64(0)
+		for _, task := range c.nodes[0].repairer.mu.tasks {
+			if task.owners[0].ID == nodeID(0) {
+				driven++
+			}
+		}
+		if n := uint64(c.nodes[0].repairer.stats.sessions.Load() - before); n < driven || n > 3*driven {
+			t.Errorf("%d sessions over %d ranges in %v of suspicions", n, driven, target/10)
+		}
+	})
+}

@@ -90,15 +90,18 @@ func (r *Repairer) keep(t *task, out *stream.Outcome, begun time.Time, down, gon
 
 func (t *task) name() string { return t.table.Keyspace + "." + t.table.Name }
 
+// pause is how soon a range is compared again that failed, or was suspected meanwhile.
+func (r *Repairer) pause() time.Duration { return min(retry, r.Target/10) }
+
 // plan says when a task comes first again. Where owners are down it waits for them to come up. REQUIRES: mu.
 func (t *task) plan(r *Repairer, begun time.Time, down, failed bool) {
 	switch {
 	case !failed:
-		t.settled(begun)
+		t.settled(begun, r.pause())
 	case down:
 		t.urgent = time.Time{}
 	default:
-		t.urgent = begun.Add(min(retry, r.Target/10))
+		t.urgent = begun.Add(r.pause())
 	}
 }
 

@@ -25,13 +25,35 @@ type task struct {
 	record Record
 	tried  time.Time // when this node last drove it, also in vain
 	urgent time.Time // from when on it comes first; zero: it doesn't
+	latest time.Time // the newest suspicion: only a session that began since settles it
+	rest   time.Time // until when no suspicion makes it urgent
 	busy   bool      // in a session
 }
 
-// settled takes a task's urgency away, if a session began since it was due.
-func (t *task) settled(begun time.Time) {
-	if !t.urgent.IsZero() && !begun.Before(t.urgent) {
-		t.urgent = time.Time{}
+// suspect makes a task urgent from a moment on. A suspicion that comes while another waits doesn't put it off, or an owner that loses hints all the time
+// would keep its ranges from ever being compared.
+func (t *task) suspect(at time.Time) {
+	due := at
+	if due.Before(t.rest) {
+		due = t.rest
+	}
+	if t.urgent.IsZero() || due.Before(t.urgent) {
+		t.urgent = due
+	}
+	if t.latest.Before(at) {
+		t.latest = at
+	}
+}
+
+// settled takes a task's urgency away, if a session began since it was due. What was suspected since comes again, after a pause.
+func (t *task) settled(begun time.Time, pause time.Duration) {
+	if t.urgent.IsZero() || begun.Before(t.urgent) {
+		return
+	}
+	t.urgent = time.Time{}
+	if begun.Before(t.latest) {
+		t.rest = begun.Add(pause)
+		t.suspect(t.latest)
 	}
 }
 
@@ -107,9 +129,9 @@ func (r *Repairer) adopt(old map[taskKey]*task, t *task) {
 	} else if rec, ok := r.mu.records[t.key]; ok && rec.Range == t.rng && rec.Owners == t.record.Owners {
 		t.record = rec
 	}
-	for id, at := range r.mu.suspects { // the latest: a session that begins before it must not settle it
-		if t.urgent.Before(at) && t.owned(id) && t.record.Compared.Before(at) {
-			t.urgent = at
+	for id, at := range r.mu.suspects {
+		if t.owned(id) && t.record.Compared.Before(at) {
+			t.suspect(at)
 		}
 	}
 	r.mu.tasks[t.key] = t
@@ -157,7 +179,7 @@ func (r *Repairer) Suspect(id vnodes.HostID) {
 	r.mu.suspects[id] = at
 	for _, t := range r.mu.tasks {
 		if t.owned(id) {
-			t.urgent = at
+			t.suspect(at)
 		}
 	}
 	signal(r.wake)

@@ -334,6 +334,10 @@ func (f *founder) report() string {
 		}
 	}
 	text := fmt.Sprintf("waiting for the nodes of the --join list: %d of %d are here, %d needed", len(f.present()), len(f.set), len(f.set)/2+1)
+	if f.rival != "" {
+		text = fmt.Sprintf("not founding yet, though %d of %d nodes of the --join list are here: by the list of %s another cluster could be founded beside it. "+
+			"Make the --join lists the same", len(f.present()), len(f.set), f.rival)
+	}
 	if len(missing) > 0 {
 		text += "; missing: " + strings.Join(missing, ", ")
 	}
@@ -343,9 +347,6 @@ func (f *founder) report() string {
 	if f.listed != nil {
 		text += fmt.Sprintf("; this node has voted to found a cluster with [%s] and has to learn the outcome before it can do anything with its present list [%s]"+
 			" (or wipe its data directory)", strings.Join(f.set, " "), strings.Join(f.listed, " "))
-	}
-	if f.rival != "" {
-		text += fmt.Sprintf("; with the list of %s another cluster could be founded: make the lists the same", f.rival)
 	}
 	if f.trouble != "" {
 		text += "; " + f.trouble
