@@ -112,7 +112,7 @@ func New(o Options) (*Repairer, error) {
 		return nil, err
 	}
 	r.server = stream.NewServer(stream.ServerOptions{Store: o.Store, View: o.View, Await: o.Await, Apply: o.Apply, Pending: o.Pending,
-		Record: r.told, Pace: r.pace})
+		Record: r.told, Suspect: r.Suspect, Pace: r.pace})
 	r.measure()
 	return r, nil
 }

@@ -108,6 +108,23 @@ func TestSuspectedReplicasComeFirst(t *testing.T) {
 	})
 }
 
+// Hints are lost where they were kept: that node drives few of the ranges, but whoever does learns of it.
+func TestWhoDrivesLearnsOfLostHints(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, c *cluster) {
+		for holder, m := range c.nodes {
+			time.Sleep(target)
+			for k := range 20 {
+				c.nodes[holder].write(insert(k, 1, int64(10+holder), "no hint was kept"))
+			}
+			m.repairer.LostHints(nodeID((holder + 1) % 3))
+			time.Sleep(time.Minute)
+			if !c.same() {
+				t.Errorf("not compared within a minute of node %d's loss", holder)
+			}
+		}
+	})
+}
+
 // A node that crashes goes on where its records are: what it compared just before waits for its turn.
 func TestCrashAndResume(t *testing.T) {
 	bubble(t, 3, func(t *testing.T, c *cluster) {

@@ -1,11 +1,13 @@
 package antientropy
 
 import (
+	"errors"
 	"time"
 
 	"nodedb/antientropy/stream"
 	"nodedb/node/fault"
 	"nodedb/node/row"
+	"nodedb/node/rpc"
 	"nodedb/query/schema"
 	"nodedb/vnodes"
 )
@@ -183,6 +185,31 @@ func (r *Repairer) Suspect(id vnodes.HostID) {
 		}
 	}
 	signal(r.wake)
+}
+
+// suspectTries is how often a node is told of a suspicion, which may get lost on the way.
+const suspectTries = 3
+
+// LostHints is Suspect where hints for a node were lost, which only their holder knows: whoever drives the node's ranges is told, itself, too.
+func (r *Repairer) LostHints(id vnodes.HostID) {
+	r.Suspect(id)
+	body, err := stream.EncodeSuspect(id)
+	if err != nil {
+		return // there is nothing in it that can't be encoded
+	}
+	for _, n := range r.View().Ring.Nodes() {
+		if n.ID != r.Self && r.Alive(n.ID) { // who is not up looks at its ranges, and others at it, when it comes up
+			r.tellSuspect(r.Peer(n), body, suspectTries)
+		}
+	}
+}
+
+func (r *Repairer) tellSuspect(to rpc.Peer, body []byte, tries int) {
+	r.Transport.Send(&rpc.Call{To: to, Verb: rpc.VerbRepair, Body: body, Timeout: recordTimeout, Done: func(_ []byte, err error) {
+		if errors.Is(err, rpc.ErrTimeout) && tries > 1 {
+			r.tellSuspect(to, body, tries-1)
+		}
+	}})
 }
 
 // next takes the task to do now, or says how long to wait. Urgent ones come first, then by the time of their last comparison, spread over the target; an

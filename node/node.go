@@ -245,7 +245,7 @@ func (n *Node) openCluster() (err error) {
 		MaxAge: time.Duration(n.Config.MaxHintWindow), BytesPerSecond: int64(n.Config.HintedHandoffRate),
 		Now:    func() time.Time { return time.UnixMicro(n.clock.Time()) }, // a wall clock that jumps must not age hints
 		Logger: n.logger, Deliver: n.deliverHints, Alive: n.takesHints, Foreground: n.foreground, Metrics: n.metrics, Fatal: n.fatal,
-		Lost: func(id vnodes.HostID) { n.repairer.Suspect(id) }, // Run tells, when there is one
+		Lost: func(id vnodes.HostID) { n.repairer.LostHints(id) }, // Run tells, when there is one
 	})
 	if err != nil {
 		return err

@@ -77,7 +77,7 @@ func newKit(t testing.TB, n int) *kit {
 		r.net = k.net.Node(address(i), rpc.Identity{HostID: r.id, ClusterName: "c", ClusterID: [16]byte{1}})
 		r.server = NewServer(ServerOptions{Store: engine, View: func() View { return *k.view.Load() }, Apply: r.apply,
 			Await:  func(_ context.Context, _ rpc.Peer, _ uint64, done func(error)) { done(context.DeadlineExceeded) },
-			Record: func(row.StorageID, []byte) error { return nil }})
+			Record: func(row.StorageID, []byte) error { return nil }, Suspect: func(vnodes.HostID) {}})
 		r.server.Register(r.net)
 		k.nodes = append(k.nodes, r)
 	}

@@ -8,6 +8,7 @@ import (
 	"nodedb/antientropy/merkle"
 	"nodedb/node/row"
 	"nodedb/node/rpc"
+	"nodedb/vnodes"
 )
 
 // messageVersion begins every envelope.
@@ -27,6 +28,8 @@ const (
 	OpPush
 	// OpRecord tells an owner what became of a session, for its own records (VerbRepair).
 	OpRecord
+	// OpSuspect tells that a node lacks what hints were to bring: Record is its host id (VerbRepair).
+	OpSuspect
 )
 
 // MaxMutations bounds the mutations of a message.
@@ -72,6 +75,12 @@ func decodeRequest(body []byte) (*Request, []merkle.Interval, error) {
 	if r.Version != messageVersion {
 		return nil, nil, fmt.Errorf("message version %d, want %d: mixed nodedb versions?", r.Version, messageVersion)
 	}
+	if r.Op == OpSuspect {
+		if len(r.Record) != len(vnodes.HostID{}) {
+			return nil, nil, fmt.Errorf("a host id of %d bytes", len(r.Record))
+		}
+		return r, nil, nil
+	}
 	if len(r.Mutations) > MaxMutations || r.Storage == 0 {
 		return nil, nil, fmt.Errorf("%d mutations for storage %d", len(r.Mutations), r.Storage)
 	}
@@ -115,4 +124,9 @@ func invalid(err error) error {
 // EncodeRecord makes the body of VerbRepair that tells an owner what became of a session.
 func EncodeRecord(needs, ring uint64, table row.StorageID, record []byte) ([]byte, error) {
 	return encode(&Request{Version: messageVersion, Op: OpRecord, Needs: needs, Ring: ring, Storage: table, Record: record})
+}
+
+// EncodeSuspect makes the body of VerbRepair that tells of a node that lacks what hints were to bring.
+func EncodeSuspect(id vnodes.HostID) ([]byte, error) {
+	return encode(&Request{Version: messageVersion, Op: OpSuspect, Record: id[:]})
 }

@@ -43,6 +43,7 @@ func TestHostileRequests(t *testing.T) {
 			"an operation of none":   {rpc.VerbTree, Request{Op: 99, Intervals: intervals(whole)}},
 			"a push as a tree":       {rpc.VerbTree, Request{Op: OpPush}},
 			"sums as a repair":       {rpc.VerbRepair, Request{Op: OpSums, Intervals: intervals(whole)}},
+			"suspects nobody":        {rpc.VerbRepair, Request{Op: OpSuspect, Record: []byte{1}}},
 			"skips too much":         {rpc.VerbTree, Request{Op: OpSums, Intervals: intervals(whole), Skip: 2}},
 			"skips backwards":        {rpc.VerbTree, Request{Op: OpLists, Intervals: intervals(whole), Skip: -1}},
 			"goes on outside":        {rpc.VerbTree, Request{Op: OpSums, Intervals: intervals(narrow), After: inside}},

@@ -35,7 +35,9 @@ type ServerOptions struct {
 	Pending func(row.StorageID) bool
 	// Record takes the outcome of a session that another node drove; it must not block.
 	Record func(row.StorageID, []byte) error
-	Pace   *Pace
+	// Suspect takes a node that lacks what hints were to bring; it must not block.
+	Suspect func(vnodes.HostID)
+	Pace    *Pace
 }
 
 const (
@@ -103,6 +105,11 @@ func (s *Server) handle(in *rpc.Inbound) {
 		in.Reply(nil, invalid(err))
 		return
 	}
+	if r.Op == OpSuspect {
+		s.Suspect(vnodes.HostID(r.Record))
+		in.Reply(nil, nil)
+		return
+	}
 	if s.View().Epoch >= r.Needs {
 		s.admitted(in, r, ivs)
 		return
@@ -122,7 +129,7 @@ func opsOf(v rpc.Verb) []Op {
 	if v == rpc.VerbTree {
 		return []Op{OpSums, OpLists}
 	}
-	return []Op{OpFetch, OpPush, OpRecord}
+	return []Op{OpFetch, OpPush, OpRecord, OpSuspect}
 }
 
 // admitted runs a request whose metadata is here.

@@ -19,9 +19,11 @@ const (
 	// coordinate, hints have room for all, and anti-entropy never comes. Replicas and the network fail as they like, and once the last hint is
 	// durable its holders lose their power, too.
 	byHints
+	// bySuspicion: the target is far, and what hints lost is compared because somebody was away or hints for it were lost. The same machines coordinate.
+	bySuspicion
 )
 
-// agreeBound is how long a round of comparisons may take beside two targets: retries, and a thousand ranges.
+// agreeBound is how long comparisons may take beside their target, or grace: retries, and a thousand ranges.
 const agreeBound = 2 * time.Minute
 
 // equal checks that the replicas become equal by what the family says, and before or after that what is read at the level: reads repair, and repairs hide
@@ -32,14 +34,19 @@ func (w *world) equal(ctx context.Context, c check.Client) bool {
 		w.check(ctx, c)
 	}
 	tables := w.tables(ctx, c)
-	if w.family.mend == byRepair {
+	switch w.family.mend {
+	case byRepair:
 		since := time.Now()
 		if !w.await(2*w.conf.target+agreeBound, "agreed everywhere", func() string { return w.notAgreed(since) }) {
 			return false
 		}
+	case bySuspicion:
+		if !w.await(w.conf.grace+agreeBound, "equal by suspicion", func() string { return w.unequal(ctx, tables) }) {
+			return false
+		}
 	}
 	if why := w.unequal(ctx, tables); why != "" {
-		w.fail("%s: %s", [...]string{"all owners agreed, and still", "all hints were delivered, and still"}[w.family.mend], why)
+		w.fail("%s: %s", [...]string{"all owners agreed, and still", "all hints were delivered, and still", "all was equal, and now"}[w.family.mend], why)
 		return false
 	}
 	w.history.say("equal before anybody reads at ALL")

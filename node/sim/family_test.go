@@ -126,6 +126,15 @@ var families = []*family{
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault { return away(r, c, all(c)) })
 	}},
+	{name: "suspicion", row: "-", mend: bySuspicion, shape: func(r *rand.Rand, c *conf) {
+		c.steady = 1 + r.IntN(2)
+		c.hints, c.window, c.target, c.grace = pick[int64](r, 1, 2<<10, 64<<10), pick(r, 3*time.Second, time.Hour), never, pick(r, time.Second, 3*time.Second)
+	}, faults: func(r *rand.Rand, c *conf) []*fault {
+		if r.IntN(2) == 0 { // nobody is taken for dead: only lost hints tell
+			return []*fault{{kind: kindNet, at: 1, last: c.busy, net: simnet.Faults{Drop: 0.02, MinDelay: c.net.MinDelay, MaxDelay: c.net.MaxDelay}}}
+		}
+		return oneByOne(r, c, func() *fault { return away(r, c, c.movable()) })
+	}},
 	{name: "mixed", row: "all", faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault { return anyFault(r, c) })
 	}},
