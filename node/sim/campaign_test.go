@@ -131,8 +131,8 @@ func (e *effort) summary() (code int) {
 			}
 		}
 	}
-	fmt.Println("\n| family | FAULTS | seeds | twice | seconds | acked | refused | unknown | failed | met |")
-	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Println("\n| family | FAULTS | seeds | twice | seconds | CPU s | acked | refused | unknown | failed | met |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, f := range chosen() {
 		fmt.Println(e.mu.tallies[f.name].row(f))
 	}
@@ -143,10 +143,11 @@ func (e *effort) summary() (code int) {
 // row is a family's line of the table.
 func (t *tally) row(f *family) string {
 	var acked, refused, unknown, again int
-	var seconds float64
+	var seconds, cpu float64
 	met := map[kind]int{}
 	for _, r := range t.reports {
-		acked, refused, unknown, seconds = acked+r.Acked, refused+r.Refused, unknown+r.Unknown, seconds+r.Seconds
+		acked, refused, unknown = acked+r.Acked, refused+r.Refused, unknown+r.Unknown
+		seconds, cpu = seconds+r.Seconds, cpu+r.CPU
 		if r.Twice {
 			again++
 		}
@@ -159,7 +160,7 @@ func (t *tally) row(f *family) string {
 		shares = append(shares, fmt.Sprintf("%s %d%%", k, 100*n/len(t.reports)))
 	}
 	slices.Sort(shares)
-	return fmt.Sprintf("| %s | %s | %d | %d | %.0f | %d | %d | %d | %d | %s |", f.name, f.row, len(t.reports), again, seconds, acked, refused, unknown,
+	return fmt.Sprintf("| %s | %s | %d | %d | %.0f | %.0f | %d | %d | %d | %d | %s |", f.name, f.row, len(t.reports), again, seconds, cpu, acked, refused, unknown,
 		len(t.failed), strings.Join(shares, ", "))
 }
 
@@ -200,6 +201,6 @@ func (r *report) command() string {
 
 // String is a run in one line.
 func (r *report) String() string {
-	return fmt.Sprintf("%s seed %d: %.2fs, %v virtual, %d messages, %d acked, %d refused, %d unknown, met %v, hash %x", r.Family, r.Seed, r.Seconds, r.Virtual,
+	return fmt.Sprintf("%s seed %d: %.2fs, %.2fs CPU, %v virtual, %d messages, %d acked, %d refused, %d unknown, met %v, hash %x", r.Family, r.Seed, r.Seconds, r.CPU, r.Virtual,
 		r.Messages, r.Acked, r.Refused, r.Unknown, r.Met, r.Hash)
 }

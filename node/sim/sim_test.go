@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -96,10 +97,9 @@ func TestSeeds(t *testing.T) {
 
 // runSeed runs a scenario, perhaps twice.
 func runSeed(t *testing.T, s scenario) *report {
-	begun := time.Now()
+	begun, used := time.Now(), cpuSeconds()
 	logs := *traced != ""
 	r := simulate(t, s, logs)
-	r.Seconds = time.Since(begun).Seconds()
 	r.Drop, r.Steps = *drop, s.steps
 	runtime.GC()
 	if *twice > 0 && s.seed%*twice == 0 {
@@ -110,12 +110,22 @@ func runSeed(t *testing.T, s scenario) *report {
 		}
 		runtime.GC()
 	}
+	r.Seconds, r.CPU = time.Since(begun).Seconds(), cpuSeconds()-used // both runs
 	if logs {
 		if err := r.history.save(*traced); err != nil {
 			t.Error(err)
 		}
 	}
 	return r
+}
+
+// cpuSeconds is what this process has used so far.
+func cpuSeconds() float64 {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
 // TestRegressions runs the seeds that once failed: testdata/regressions, a line each: family, seed, what it found.

@@ -47,8 +47,9 @@ type report struct {
 	Virtual  time.Duration
 	Met      map[kind]int
 	Failures []string
-	Faults   int // drawn, also those left out
-	Seconds  float64
+	Faults   int     // drawn, also those left out
+	Seconds  float64 // of the wall clock, on a machine that others may use, too
+	CPU      float64 // seconds that the process used
 	Twice    bool
 	Drop     string
 	Steps    int
