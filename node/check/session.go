@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"nodedb/coordinator/consistency"
 )
 
 // Session is one client session. It does one statement at a time.
@@ -52,14 +54,28 @@ func (s *Session) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// write runs a statement that changes something, at the suite's level, stamped if the session hops.
+// write runs a statement that changes something, at the suite's level (but see Options.Vary), stamped if the session hops.
 func (s *Session) write(ctx context.Context, key, cql string) Outcome {
-	st := &Statement{CQL: cql, Level: s.suite.o.Level}
+	st := &Statement{CQL: cql, Level: s.writeLevel()}
 	if s.hops() {
 		s.stamp = max(s.stamp+1, time.Now().UnixMicro())
 		st.Timestamp = s.stamp
 	}
-	return s.do(ctx, key, st).Outcome
+	outcome := s.do(ctx, key, st).Outcome
+	if outcome == Done && st.Level == consistency.One {
+		return Unknown // reads at the suite's level may see it or not
+	}
+	return outcome
+}
+
+// odd is how many writes go at the suite's level for one that doesn't.
+const odd = 8
+
+func (s *Session) writeLevel() consistency.Level {
+	if s.suite.o.Vary && s.rand.IntN(odd) == 0 {
+		return []consistency.Level{consistency.All, consistency.One}[s.rand.IntN(2)]
+	}
+	return s.suite.o.Level
 }
 
 // read runs a SELECT whose answer is one page; ok is false if there was none.

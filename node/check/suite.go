@@ -25,6 +25,7 @@ type Options struct {
 	Level       consistency.Level // of writes and reads; it has to overlap with itself. Default QUORUM
 	Sessions    int               // default 6
 	Think       time.Duration     // mean pause of a session between two operations, as the sum of random halves; 0: none
+	Vary        bool              // some writes go at ALL, some at ONE; at ONE an acknowledged write counts as one of unknown outcome
 	Timeout     time.Duration     // of one statement, more than the server's own; default 30 s
 	Steps       int               // operations of a session in one Run; 0: until the context ends
 	Slack       time.Duration     // how far apart clocks may be, for what expires; default 2 s. Rows get TTLs of one to three times that

@@ -30,6 +30,7 @@ type conf struct {
 	sessions int
 	think    time.Duration
 	busy     time.Duration // how long the sessions work
+	vary     bool          // some writes go at ALL or ONE
 	loads    []string      // workloads; nil: all
 	steady   int           // the last so many machines: only they coordinate, and nothing befalls them while they do; 0: all coordinate, and all may fail
 }
@@ -68,6 +69,14 @@ func (c *conf) repair(r *rand.Rand) {
 	c.grace = pick(r, time.Second, 5*time.Second, 10*time.Second)
 }
 
+// loosen draws what only some families, or seeds, have: writes at other levels, and where no fault takes a node down, syncs now and then.
+func (c *conf) loosen(r *rand.Rand, whole bool) {
+	c.vary = r.IntN(3) == 0
+	if whole {
+		c.sync = pick(r, "batch", "periodic")
+	}
+}
+
 // never is an anti_entropy_target, or grace, that no run lasts for.
 const never = 10000 * time.Hour
 
@@ -84,6 +93,6 @@ func (c *conf) apply(i int, to *config.Config) {
 }
 
 func (c *conf) String() string {
-	return fmt.Sprintf("%d nodes, rf %d, %s, tokens %v, sync %s %v, hints %v %d B %d B/s, compared in %v after %v, timeouts %v %v %v, net %+v, %d sessions thinking %v for %v, %v, %d steady",
-		c.nodes, c.rf, c.level, c.tokens, c.sync, c.period, c.window, c.hints, c.rate, c.target, c.grace, c.write, c.read, c.scan, c.net, c.sessions, c.think, c.busy, c.loads, c.steady)
+	return fmt.Sprintf("%d nodes, rf %d, %s, tokens %v, sync %s %v, hints %v %d B %d B/s, compared in %v after %v, timeouts %v %v %v, net %+v, %d sessions thinking %v for %v, %v, vary %t, %d steady",
+		c.nodes, c.rf, c.level, c.tokens, c.sync, c.period, c.window, c.hints, c.rate, c.target, c.grace, c.write, c.read, c.scan, c.net, c.sessions, c.think, c.busy, c.loads, c.vary, c.steady)
 }

@@ -26,6 +26,9 @@ const (
 // agreeBound is how long comparisons may take beside their target, or grace: retries, and a thousand ranges.
 const agreeBound = 2 * time.Minute
 
+// restBound is how long a range that was compared in vain, or again and again, is left alone whoever is suspected: antientropy's retry.
+const restBound = 5 * time.Minute
+
 // equal checks that the replicas become equal by what the family says, and before or after that what is read at the level: reads repair, and repairs hide
 // what reads would have found, so seeds take turns.
 func (w *world) equal(ctx context.Context, c check.Client) bool {
@@ -41,7 +44,7 @@ func (w *world) equal(ctx context.Context, c check.Client) bool {
 			return false
 		}
 	case bySuspicion:
-		if !w.await(w.conf.grace+agreeBound, "equal by suspicion", func() string { return w.unequal(ctx, tables) }) {
+		if !w.await(w.conf.grace+restBound+agreeBound, "equal by suspicion", func() string { return w.unequal(ctx, tables) }) {
 			return false
 		}
 	}
@@ -58,7 +61,7 @@ func (w *world) equal(ctx context.Context, c check.Client) bool {
 
 func (w *world) check(ctx context.Context, c check.Client) {
 	for _, v := range w.suite.Check(ctx, c) {
-		w.judge(v)
+		w.fail("%v", v)
 	}
 }
 

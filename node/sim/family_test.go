@@ -21,6 +21,8 @@ type family struct {
 	agree time.Duration
 	// watch counts what the halves of a partition answer; the minority must not reach the level.
 	watch bool
+	// whole: no fault takes a node down, so that commitlog_sync may be periodic.
+	whole bool
 	// mend is what makes the replicas equal in the end.
 	mend mend
 }
@@ -79,37 +81,45 @@ var families = []*family{
 			return &fault{kind: kindFsync, last: ms(r, 100, 5000), who: one(r, c), after: operations(r), keep: pick(r, 0, 50)}
 		})
 	}},
-	{name: "partition", row: "10", watch: true, meets: []kind{kindPartition}, shape: func(r *rand.Rand, c *conf) {
+	{name: "partition", row: "10", whole: true, watch: true, meets: []kind{kindPartition}, shape: func(r *rand.Rand, c *conf) {
 		c.nodes = pick(r, 3, 5)
 		c.rf = c.nodes // else a majority of nodes may hold a minority of a row's replicas
 		c.busy = 60 * time.Second
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return []*fault{{kind: kindPartition, at: ms(r, 3000, 10000), last: ms(r, 14000, 40000), who: shuffled(r, all(c))[:1+r.IntN(c.nodes/2)]}}
 	}},
-	{name: "odd", row: "11", agree: 30 * time.Second, meets: []kind{kindOneWay, kindRing, kindBridge}, shape: func(r *rand.Rand, c *conf) {
+	{name: "odd", row: "11", whole: true, agree: 30 * time.Second, meets: []kind{kindOneWay, kindRing, kindBridge}, shape: func(r *rand.Rand, c *conf) {
 		c.nodes = 4 + r.IntN(2) // three in a ring are whole
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault {
 			return &fault{kind: pick(r, kindOneWay, kindRing, kindBridge), last: ms(r, 2000, 15000), who: shuffled(r, all(c))[:1+r.IntN(2)]}
 		})
 	}},
-	{name: "lossy", row: "13", meets: []kind{kindNet}, faults: func(r *rand.Rand, c *conf) []*fault {
+	{name: "lossy", row: "13", whole: true, meets: []kind{kindNet}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault { return &fault{kind: kindNet, last: ms(r, 5000, 25000), net: lossyNet(r)} })
 	}},
-	{name: "pause", row: "14", meets: []kind{kindPause}, faults: func(r *rand.Rand, c *conf) []*fault {
+	{name: "pause", row: "14", whole: true, meets: []kind{kindPause}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault { return &fault{kind: kindPause, last: ms(r, 1000, 20000), who: one(r, c)} })
 	}},
-	{name: "ties", row: "18", meets: []kind{kindNet}, shape: func(r *rand.Rand, c *conf) {
+	{name: "ties", row: "18", whole: true, meets: []kind{kindNet}, shape: func(r *rand.Rand, c *conf) {
 		c.loads = []string{"ties"}
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return []*fault{{kind: kindNet, at: 1, last: c.busy, net: simnet.Faults{Drop: pick(r, 0, 0.03), Duplicate: 0.1, MinDelay: 50 * time.Microsecond,
 			MaxDelay: pick(r, 5*time.Millisecond, 200*time.Millisecond)}}}
 	}},
-	{name: "ddl", row: "24", agree: 10 * time.Second, meets: []kind{kindPartition}, shape: func(r *rand.Rand, c *conf) {
-		c.loads = []string{"schemas", "registers"}
+	{name: "ddl", row: "24", agree: 10 * time.Second, meets: []kind{kindPartition, kindKill, kindPower}, shape: func(r *rand.Rand, c *conf) {
+		c.loads = []string{"schemas", "registers"} // more tables make more ranges to compare: schemas alone cost half a minute of CPU a seed
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault {
-			return &fault{kind: kindPartition, last: ms(r, 1000, 12000), who: shuffled(r, all(c))[:1+r.IntN(c.nodes/2)]}
+			f := &fault{kind: pick(r, kindPartition, kindPartition, kindKill, kindPower, kindPower), last: ms(r, 100, 12000), after: operations(r),
+				who: shuffled(r, all(c))[:1+r.IntN(c.nodes/2)]}
+			switch f.kind {
+			case kindPower:
+				f.last, f.who = ms(r, 100, 3000), shuffled(r, all(c))[:1+r.IntN(c.nodes)]
+			case kindKill:
+				f.keep = 100
+			}
+			return f
 		})
 	}},
 	{name: "holder", row: "26", meets: []kind{kindPower}, faults: holderFaults},
@@ -135,8 +145,11 @@ var families = []*family{
 		}
 		return oneByOne(r, c, func() *fault { return away(r, c, c.movable()) })
 	}},
-	{name: "mixed", row: "all", faults: func(r *rand.Rand, c *conf) []*fault {
-		return oneByOne(r, c, func() *fault { return anyFault(r, c) })
+	{name: "mixed", row: "all", faults: func(r *rand.Rand, c *conf) (list []*fault) {
+		for range 1 + r.IntN(3) { // so many at a time
+			list = append(list, oneByOne(r, c, func() *fault { return anyFault(r, c) })...)
+		}
+		return list
 	}},
 }
 

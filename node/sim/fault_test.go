@@ -135,10 +135,11 @@ func (w *world) crash(f *fault) {
 func (w *world) restart(f *fault) {
 	for _, i := range f.who {
 		m := w.machines[i-1]
-		if m.alive() == nil {
+		l := m.alive()
+		if l == nil {
 			continue
 		}
-		if err := m.off(); err != nil {
+		if err := m.off(); err != nil && !m.fails(l) {
 			w.fail("a clean stop of machine %d: %v", i, err)
 		}
 		w.met(f.kind)

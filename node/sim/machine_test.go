@@ -137,6 +137,13 @@ func (m *machine) expect(l *life, cut disk.Cut) {
 	m.mu.doomed, m.mu.cut = l, cut
 }
 
+// fails reports whether a fault breaks an incarnation's disk.
+func (m *machine) fails(l *life) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.doomed == l
+}
+
 // sleep takes the machine's CPU away from its clients' requests.
 func (m *machine) sleep(d time.Duration) {
 	m.mu.Lock()
@@ -234,10 +241,7 @@ func (l *life) fatal(err error) {
 		return
 	}
 	w.history.say("machine %d: incarnation %d can't go on: %v", l.m.i, l.number, err)
-	l.m.mu.Lock()
-	doomed := l.m.mu.doomed == l
-	l.m.mu.Unlock()
-	if !doomed {
+	if !l.m.fails(l) {
 		w.fail("machine %d stopped by itself: %v", l.m.i, err)
 	}
 	l.m.exited(l)

@@ -87,7 +87,7 @@ func (w *world) liveness(clients []check.Client) {
 	}
 	for _, c := range clients {
 		for _, v := range w.suite.Check(ctx, c) {
-			w.judge(v)
+			w.fail("%v", v)
 		}
 	}
 	for i, c := range clients {
@@ -96,14 +96,6 @@ func (w *world) liveness(clients []check.Client) {
 			w.fail("a write at ALL through machine %d after all is well: %v", i+1, r.Err)
 		}
 	}
-}
-
-// judge takes a checker's verdict.
-func (w *world) judge(v check.Violation) {
-	if v.Rule == check.RuleUnhappened && w.conf.sync == "periodic" {
-		return
-	}
-	w.fail("%v", v)
 }
 
 // disagree says who is not up, or behind, in somebody's view.

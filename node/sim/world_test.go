@@ -94,6 +94,7 @@ func newWorld(s scenario, logs bool) *world {
 	r := w.rand("conf")
 	w.conf = newConf(r)
 	w.conf.repair(w.rand("repair"))
+	w.conf.loosen(w.rand("loosen"), s.family.whole)
 	if s.family.shape != nil {
 		s.family.shape(r, &w.conf)
 	}
@@ -115,7 +116,7 @@ func newWorld(s scenario, logs bool) *world {
 		w.machines = append(w.machines, newMachine(w, i+1))
 	}
 	w.suite = check.New(check.Options{
-		Seed: s.seed, Level: w.conf.level, Sessions: w.conf.sessions, Think: w.conf.think, Steps: s.steps, Workloads: w.conf.loads,
+		Seed: s.seed, Level: w.conf.level, Sessions: w.conf.sessions, Think: w.conf.think, Steps: s.steps, Workloads: w.conf.loads, Vary: w.conf.vary,
 		Replication: fmt.Sprintf("{'class': 'SimpleStrategy', 'replication_factor': %d}", w.conf.rf),
 	})
 	return w
