@@ -221,6 +221,19 @@ func (m *Node) Kill() error {
 	return nil
 }
 
+// Drain ends the process as an operator does, with what it holds saved, and waits until it is gone.
+func (m *Node) Drain() error {
+	if err := m.signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-m.exited:
+		return nil
+	case <-time.After(stopTimeout):
+		return fmt.Errorf("node %d did not drain in %s", m.Index, stopTimeout)
+	}
+}
+
 // Pause stops the process where it is (SIGSTOP) until Resume or Kill; the kernel goes on taking connections and bytes for it.
 func (m *Node) Pause() error { return m.signal(syscall.SIGSTOP) }
 
