@@ -162,6 +162,8 @@ type Coordinator struct {
 // Stats counts what a coordinator did since the start. All fields grow.
 type Stats struct {
 	Writes, Reads, Ranges, Hinted, Mismatches, Repaired, Speculated, Retried, Shed atomic.Int64
+	// Owned counts the Writes and Reads that came to an owner of all they touch, as those of a token-aware client do.
+	Owned atomic.Int64
 	// Answered counts writes, and reads of one partition, that were answered; AnsweredUs is how long they took together, µs.
 	Answered, AnsweredUs atomic.Int64
 }

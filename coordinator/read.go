@@ -136,6 +136,9 @@ func (op *readOp) plan() error {
 	}
 	op.mu.tracker = tracker
 	for _, n := range op.owners.Read() {
+		if n.ID == op.c.Self && op.attempt == 1 && op.spec.Key != nil {
+			op.c.stats.Owned.Add(1)
+		}
 		if tracker.Eligible(n.ID) && op.c.Cluster.Alive(n.ID) {
 			op.mu.candidates = append(op.mu.candidates, n)
 		}

@@ -178,6 +178,9 @@ func (op *writeOp) send() {
 		}
 	}
 	if self != nil {
+		if op.attempt == 1 && len(self.targets) == len(op.targets) {
+			op.c.stats.Owned.Add(1)
+		}
 		op.span.Add("Writing to the own replica")
 		m := op.message(self, &fence)
 		m.Trace = op.span.On("replica")

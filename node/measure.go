@@ -3,7 +3,7 @@ package node
 import "sync/atomic"
 
 // cassandraRelease is the version drivers see in system.local: it decides what else they ask for.
-const cassandraRelease = "4.0.11"
+const cassandraRelease = "5.0.6"
 
 // measure registers this node's counters.
 func (n *Node) measure() {
@@ -14,6 +14,7 @@ func (n *Node) measure() {
 	}{
 		{"nodedb_coordinator_writes_total", "Write requests coordinated.", &s.Writes},
 		{"nodedb_coordinator_reads_total", "Reads of one partition coordinated.", &s.Reads},
+		{"nodedb_coordinator_owned_total", "Writes, and reads of one partition, that came to an owner: what token-aware clients reach.", &s.Owned},
 		{"nodedb_coordinator_range_reads_total", "Pages of token ranges coordinated.", &s.Ranges},
 		{"nodedb_coordinator_hinted_total", "Mutations kept as hints for replicas that missed them.", &s.Hinted},
 		{"nodedb_coordinator_digest_mismatches_total", "Reads whose replicas differed.", &s.Mismatches},
