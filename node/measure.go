@@ -2,8 +2,9 @@ package node
 
 import "sync/atomic"
 
-// cassandraRelease is the version drivers see in system.local: it decides what else they ask for.
-const cassandraRelease = "5.0.6"
+// cassandraRelease is the version drivers see in system.local: it decides what else they ask for. It is the release that cqlsh 6.2 was made for, so
+// that it doesn't warn; the language is that of all of 5.0.
+const cassandraRelease = "5.0.0"
 
 // measure registers this node's counters.
 func (n *Node) measure() {

@@ -86,7 +86,7 @@ type Engine struct {
 // Options of NewEngine.
 type Options struct {
 	MaxPrepared    int    // statements kept, the least recently used go first; default 10,000
-	ReleaseVersion string // system.local release_version, what drivers see (e.g. 5.0.6; must parse as a Cassandra version)
+	ReleaseVersion string // system.local release_version, what drivers see (e.g. 5.0.0; must parse as a Cassandra version)
 	Exec           exec.Options
 }
 
