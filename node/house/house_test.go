@@ -33,7 +33,7 @@ var ranks = [][]string{
 	{"gossip", "coordinator/paxos", "coordinator/readrepair", "query/wire", "query/schema", "antientropy/stream"},
 	{"gossip/metalog", "hints", "antientropy", "coordinator", "coordinator/replica"},
 	{"query/auth", "query/virtual", "query/plan", "query/exec", "query"},
-	{"query/native", "query/httpapi", "query/load", "query/shell"},
+	{"query/native", "query/httpapi", "query/load", "query/shell", "query/conform"},
 	{"node", "node/check", "node/proc", "node/demo", "node/bench", "node/sim", "node/e2e", "node/house"},
 	{""},
 }

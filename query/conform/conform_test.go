@@ -1,0 +1,275 @@
+package conform
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"nodedb/node"
+	"nodedb/node/config"
+	"nodedb/node/disk"
+)
+
+var (
+	record  = flag.Bool("record", false, "ask Cassandra (-peer) anew, and nodedb, and write testdata/conform")
+	rewrite = flag.Bool("rewrite", false, "write nodedb's differing answers anew; a new difference is a mistake until somebody says why it is none")
+	peer    = flag.String("peer", "127.0.0.1:9042", "where Cassandra 5.0.6 listens, for -record")
+)
+
+const folder = "../../testdata/conform"
+
+// startNode runs a real node of a cluster of one, its disk in memory, and gives its CQL address.
+func startNode(t *testing.T) string {
+	t.Helper()
+	c := config.Default()
+	c.Listen, c.Data = fmt.Sprintf("127.45.%d.1", 1+os.Getpid()%250), "data"
+	n, err := node.Start(t.Context(), node.Options{
+		Config: c, FS: disk.Crashable(), Logger: slog.New(slog.DiscardHandler), Progress: func(string) {},
+		Fatal: func(err error) { t.Errorf("the node stopped: %v", err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return fmt.Sprintf("%s:%d", c.Listen, c.NativeTransportPort)
+}
+
+// scripts are the names of all scripts, those made from tables too.
+func scripts(t *testing.T) []string {
+	files, err := filepath.Glob(folder + "/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(f), ".txt"))
+	}
+	for name := range Generated() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// load reads a script. What comes from tables must be what was recorded, but when it is about to be.
+func load(t *testing.T, name string) (steps []Step, file string) {
+	t.Helper()
+	file = filepath.Join(folder, name+".txt")
+	text, err := os.ReadFile(file)
+	if err != nil && !(*record && os.IsNotExist(err)) {
+		t.Fatal(err)
+	}
+	if steps, err = Parse(string(text)); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	made, ok := Generated()[name]
+	if ok && *record {
+		return merge(made, steps), file
+	}
+	if ok && !slices.EqualFunc(made, steps, func(a, b Step) bool { return a.key() == b.key() }) {
+		t.Fatalf("%s: the tables make other statements now: run go test ./query/conform -record -run 'Recorded/%s' -peer …", file, name)
+	}
+	return steps, file
+}
+
+// merge gives new steps the reasons that were found for the old ones.
+func merge(steps, old []Step) []Step {
+	reasons := map[string]string{}
+	for i := range old {
+		reasons[old[i].key()] = old[i].Reason
+	}
+	for i := range steps {
+		steps[i].Reason = reasons[steps[i].key()]
+	}
+	return steps
+}
+
+// answers runs a script on a node that holds no keyspace but its own.
+func answers(ctx context.Context, addr, name string, steps []Step) ([][]string, error) {
+	r, err := NewRunner(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if err := r.Wipe(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.Enter(ctx, name); err != nil {
+		return nil, err
+	}
+	var all [][]string
+	for i := range steps {
+		a, err := r.Answer(ctx, &steps[i])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// TestRecorded plays every script on a real node and holds its answers to those recorded from Cassandra, or to those that differ on purpose.
+func TestRecorded(t *testing.T) {
+	addr := startNode(t)
+	var sum tally
+	for _, name := range scripts(t) {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			steps, file := load(t, name)
+			if *record {
+				all, err := answers(t.Context(), *peer, name, steps)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range steps {
+					steps[i].Answer = all[i]
+				}
+			}
+			all, err := answers(t.Context(), addr, name, steps)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range steps {
+				play(t, &steps[i], all[i])
+			}
+			one := count(steps)
+			t.Logf("%s in %s", one, time.Since(began).Round(time.Millisecond))
+			sum.add(one)
+			if *record || *rewrite {
+				if err := os.WriteFile(file, Append(nil, steps), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+	t.Logf("all: %s", sum)
+}
+
+// play compares one answer with what was recorded; while recording, it corrects the record.
+func play(t *testing.T, s *Step, got []string) {
+	verdict := Judge(s.Answer, got)
+	reason := s.Reason
+	switch {
+	case verdict <= Placed:
+		reason = ""
+	case verdict == Worded:
+		reason = Words
+	case reason == "" || reason == Words:
+		reason = Mistake
+	}
+	if *record || *rewrite {
+		s.Reason, s.Local = reason, nil
+		if reason != "" {
+			s.Local = got
+		}
+		return
+	}
+	want := s.Answer
+	if s.Reason != "" {
+		want = s.Local
+	}
+	if slices.Equal(want, got) || s.Reason == "" && verdict == Placed {
+		return
+	}
+	t.Errorf("%s\n  got\n    %s\n  want (%s)\n    %s", s.Statement, strings.Join(got, "\n    "), s.Reason, strings.Join(want, "\n    "))
+}
+
+// tally counts the classes of a script's steps.
+type tally struct {
+	steps, same, worded, purpose, mistakes int
+}
+
+func (c *tally) add(o tally) {
+	c.steps += o.steps
+	c.same += o.same
+	c.worded += o.worded
+	c.purpose += o.purpose
+	c.mistakes += o.mistakes
+}
+
+func (c tally) String() string {
+	return fmt.Sprintf("%d statements: %d identical, %d in clearer words, %d different on purpose, %d by mistake", c.steps, c.same, c.worded, c.purpose, c.mistakes)
+}
+
+func count(steps []Step) tally {
+	c := tally{steps: len(steps)}
+	for i := range steps {
+		switch steps[i].Reason {
+		case "":
+			c.same++
+		case Words:
+			c.worded++
+		case Mistake:
+			c.mistakes++
+		default:
+			c.purpose++
+		}
+	}
+	return c
+}
+
+// TestScriptsReadBack: what is written is what is read, and each script has the form that recording gives it.
+func TestScriptsReadBack(t *testing.T) {
+	files, err := filepath.Glob(folder + "/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps, err := Parse(string(text))
+		if err != nil {
+			t.Fatalf("%s: %v", f, err)
+		}
+		if !bytes.Equal(Append(nil, steps), text) && !*record {
+			t.Errorf("%s: not as recording would write it", f)
+		}
+	}
+}
+
+// TestReasonsAreGiven: every difference on purpose is explained in query/CONFORMANCE.md, and nothing else is.
+func TestReasonsAreGiven(t *testing.T) {
+	text, err := os.ReadFile("../CONFORMANCE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	explained := map[string]bool{}
+	_, list, _ := strings.Cut(string(text), "## Different on purpose")
+	for line := range strings.Lines(list) {
+		if cells := strings.Split(line, "|"); len(cells) > 2 && strings.Contains(cells[1], "`") {
+			explained[strings.Trim(cells[1], " `")] = false
+		}
+	}
+	for _, name := range scripts(t) {
+		steps, _ := load(t, name)
+		for i := range steps {
+			reason := steps[i].Reason
+			if reason == "" || reason == Words || reason == Mistake {
+				continue
+			}
+			if _, ok := explained[reason]; !ok {
+				t.Errorf("%s: %s: the reason %q is not in query/CONFORMANCE.md", name, steps[i].Statement, reason)
+			}
+			explained[reason] = true
+		}
+	}
+	for reason, used := range explained {
+		if !used {
+			t.Errorf("query/CONFORMANCE.md explains %q, which no script has", reason)
+		}
+	}
+}
