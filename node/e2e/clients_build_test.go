@@ -65,7 +65,7 @@ func (c *client) copySource(t *testing.T, dir string) {
 	}
 }
 
-func (c *client) source() string { return filepath.Join("clients", c.name) }
+func (c *client) source() string { return filepath.Join("clients", c.folder) }
 
 // dir is the client's folder for the versions that are pinned now.
 func (c *client) dir(t *testing.T) string {
@@ -78,7 +78,7 @@ func (c *client) dir(t *testing.T) string {
 		}
 		sum.Write(raw)
 	}
-	dir, err := filepath.Abs(filepath.Join(*clientsDir, c.name+"-"+hex.EncodeToString(sum.Sum(nil)[:6])))
+	dir, err := filepath.Abs(filepath.Join(*clientsDir, c.folder+"-"+hex.EncodeToString(sum.Sum(nil)[:6])))
 	if err != nil {
 		t.Fatal(err)
 	}

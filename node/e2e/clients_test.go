@@ -24,14 +24,21 @@ var (
 	clientsDir = flag.String("clients-dir", filepath.Join(os.TempDir(), "nodedb-clients"), "where drivers are installed and those programs built; kept for the next run")
 )
 
-// clients are those programs, each in clients/NAME: what it needs on the machine, how its driver is installed (once, while the files that pin versions
+// clients are those programs, each in a folder of clients: what it needs on the machine, how its driver is installed (once, while the files that pin versions
 // stay the same), how it is built, and run. {dir} stands for a copy of its folder in -clients-dir.
 var clients = []client{
 	python("python", "suite.py"),
+	python("cqlsh", "cqlsh_suite.py"),
+	{
+		name: "node", folder: "node", tools: []string{"node", "npm"}, pins: []string{"package-lock.json"},
+		install: [][]string{{"npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"}},
+		run:     []string{"node", "{dir}/suite.js"},
+	},
 }
 
 type client struct {
 	name    string
+	folder  string
 	tools   []string // programs that must be there
 	pins    []string // files that pin versions
 	install [][]string
@@ -43,10 +50,11 @@ type client struct {
 // python is a program that runs in a virtual environment of its own.
 func python(name, program string) client {
 	return client{
-		name: name, tools: []string{"python3"}, pins: []string{"requirements.txt"},
+		name: name, folder: "python", tools: []string{"python3"}, pins: []string{"requirements.txt"},
 		install: [][]string{
 			{"python3", "-m", "venv", "{dir}/venv"},
-			{"{dir}/venv/bin/pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--only-binary", ":all:", "-r", "{dir}/requirements.txt"},
+			{"{dir}/venv/bin/pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--only-binary", ":all:",
+				"--no-binary", "pure-sasl", "-r", "{dir}/requirements.txt"},
 		},
 		run: []string{"{dir}/venv/bin/python", "-u", "{dir}/" + program},
 		env: []string{"CQLENG_ALLOW_SCHEMA_MANAGEMENT=1"},

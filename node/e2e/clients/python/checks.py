@@ -47,5 +47,5 @@ def run(checks):
             say("ok")
         except Exception as e:
             traceback.print_exc()
-            say("fail", f"{type(e).__name__}: {e}")
+            say("fail", f"{type(e).__name__}: {e}"[:2000])
     say("end")
