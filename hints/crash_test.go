@@ -280,7 +280,9 @@ func TestDamageInTheMiddleIsSetAside(t *testing.T) {
 func TestAnyFlippedBit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs, p, o, name, content := prepared(t)
-		t.Logf("row 8: %d flips of a segment", 8*len(content))
+		defer func() {
+			reportRow(t, 8, "each of %d bits of a segment flipped: no hint that was never given, at most one lost", 8*len(content))
+		}()
 		for at := range content {
 			for bit := range 8 {
 				damaged := slices.Clone(content)

@@ -52,7 +52,7 @@ func TestEveryFailedChange(t *testing.T) {
 	if places < 30 || stops < 10 {
 		t.Errorf("%d places, %d stops: the script meets too few", places, stops)
 	}
-	t.Logf("%d changes failed, %d stopped the store at once, 0 acknowledged hints lost", places, stops)
+	reportRow(t, 5, "each of %d changes failed, %d stopped the store at once, 0 acknowledged hints lost", places, stops)
 }
 
 // failChange runs a script on a disk that fails once.

@@ -186,5 +186,5 @@ func TestPowerLoss(t *testing.T) {
 	for _, place := range slices.Sorted(maps.Keys(places)) {
 		by = append(by, fmt.Sprintf("%s %d", place, places[place]))
 	}
-	t.Logf("%d crash clones opened, %d acknowledged hints looked for, 0 lost; crashed in %s", taken, owed, strings.Join(by, ", "))
+	reportRow(t, 3, "%d crash clones opened, %d acknowledged hints looked for, 0 lost; crashed in %s", taken, owed, strings.Join(by, ", "))
 }

@@ -548,3 +548,13 @@ func TestExpiredHintsAreCountedOnce(t *testing.T) {
 	want(t, "expired later", p.expireBefore(9), 1)
 	want(t, "pending", p.pending, 0)
 }
+
+// reportRow says the figures of a row of FAULTS.md in the line that .ci/campaign gathers: row, test, figures, verdict.
+func reportRow(t *testing.T, row int, format string, args ...any) {
+	t.Helper()
+	verdict := "ok"
+	if t.Failed() {
+		verdict = "FAILED"
+	}
+	t.Logf("row %d: hints/%s: %s: %s", row, t.Name(), fmt.Sprintf(format, args...), verdict)
+}

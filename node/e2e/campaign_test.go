@@ -1,16 +1,12 @@
 package e2e
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -33,47 +29,17 @@ func campaignOnly(t *testing.T, takes time.Duration) {
 	}
 }
 
-// rows of FAULTS.md that ran, for the table at the end.
-var rows struct {
-	sync.Mutex
-	lines []rowLine
-}
-
-type rowLine struct {
-	row  int
-	test string
-	text string
-}
-
 // begins is when a row began, to be given to its report.
 func begins() time.Time { return time.Now() }
 
-// report prints a row's figures in one line, and keeps it for the table at the end.
+// report says a row's figures in the line that .ci/campaign gathers: row, test, figures, verdict.
 func report(t *testing.T, row int, began time.Time, format string, args ...any) {
 	t.Helper()
 	verdict := "ok"
 	if t.Failed() {
 		verdict = "FAILED"
 	}
-	text := fmt.Sprintf(format, args...) + fmt.Sprintf(", %.1f s: %s", time.Since(began).Seconds(), verdict)
-	t.Logf("row %d: %s", row, text)
-	rows.Lock()
-	defer rows.Unlock()
-	rows.lines = append(rows.lines, rowLine{row, t.Name(), text})
-}
-
-// printRows prints the table of a campaign.
-func printRows(w io.Writer) {
-	rows.Lock()
-	defer rows.Unlock()
-	if *campaign == 0 || len(rows.lines) == 0 {
-		return
-	}
-	slices.SortStableFunc(rows.lines, func(a, b rowLine) int { return cmp.Or(a.row-b.row, strings.Compare(a.test, b.test)) })
-	fmt.Fprintf(w, "\nFAULTS.md on real processes, at %.2f of its counts\n", *campaign)
-	for _, l := range rows.lines {
-		fmt.Fprintf(w, "  row %2d  %-36s %s\n", l.row, l.test, l.text)
-	}
+	t.Logf("row %d: e2e/%s: %s, %.1f s: %s", row, t.Name(), fmt.Sprintf(format, args...), time.Since(began).Seconds(), verdict)
 }
 
 // inNamespace is the variable that tells a test binary that it runs in a network namespace of its own, and with which nodedb.
@@ -101,16 +67,9 @@ func isolated(t *testing.T) bool {
 	if err != nil {
 		t.Errorf("in its namespace: %v\n%s", err, out)
 	}
-	for _, line := range strings.Split(string(out), "\n") {
-		var row int
-		if _, text, ok := strings.Cut(line, ": row "); ok {
-			if _, err := fmt.Sscanf(text, "%d:", &row); err == nil {
-				_, figures, _ := strings.Cut(text, ": ")
-				t.Logf("row %d: %s", row, figures)
-				rows.Lock()
-				rows.lines = append(rows.lines, rowLine{row, t.Name(), figures})
-				rows.Unlock()
-			}
+	for line := range strings.Lines(string(out)) {
+		if _, figures, ok := strings.Cut(line, ": row "); ok {
+			t.Logf("row %s", strings.TrimSpace(figures))
 		}
 	}
 	return false

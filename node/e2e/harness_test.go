@@ -42,7 +42,6 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
-	printRows(os.Stdout)
 	os.Exit(code)
 }
 

@@ -136,20 +136,27 @@ func (e *effort) summary() (code int) {
 	for _, f := range chosen() {
 		fmt.Println(e.mu.tallies[f.name].row(f))
 	}
+	for _, f := range chosen() {
+		e.mu.tallies[f.name].rows(f)
+	}
 	fmt.Printf("%s in all\n", time.Since(e.begun).Round(time.Second))
 	return code
 }
 
-// row is a family's line of the table.
-func (t *tally) row(f *family) string {
-	var acked, refused, unknown, again int
-	var seconds, cpu float64
+// sums are the figures of a family's seeds.
+type sums struct {
+	acked, refused, unknown, again int
+	seconds, cpu                   float64
+	met                            string // the share of seeds that met each fault
+}
+
+func (t *tally) sums() (s sums) {
 	met := map[kind]int{}
 	for _, r := range t.reports {
-		acked, refused, unknown = acked+r.Acked, refused+r.Refused, unknown+r.Unknown
-		seconds, cpu = seconds+r.Seconds, cpu+r.CPU
+		s.acked, s.refused, s.unknown = s.acked+r.Acked, s.refused+r.Refused, s.unknown+r.Unknown
+		s.seconds, s.cpu = s.seconds+r.Seconds, s.cpu+r.CPU
 		if r.Twice {
-			again++
+			s.again++
 		}
 		for k := range r.Met {
 			met[k]++
@@ -160,8 +167,27 @@ func (t *tally) row(f *family) string {
 		shares = append(shares, fmt.Sprintf("%s %d%%", k, 100*n/len(t.reports)))
 	}
 	slices.Sort(shares)
-	return fmt.Sprintf("| %s | %s | %d | %d | %.0f | %.0f | %d | %d | %d | %d | %s |", f.name, f.row, len(t.reports), again, seconds, cpu, acked, refused, unknown,
-		len(t.failed), strings.Join(shares, ", "))
+	s.met = strings.Join(shares, ", ")
+	return s
+}
+
+// row is a family's line of the table.
+func (t *tally) row(f *family) string {
+	s := t.sums()
+	return fmt.Sprintf("| %s | %s | %d | %d | %.0f | %.0f | %d | %d | %d | %d | %s |", f.name, f.row, len(t.reports), s.again, s.seconds, s.cpu, s.acked, s.refused,
+		s.unknown, len(t.failed), s.met)
+}
+
+// rows prints the line that .ci/campaign gathers, for each of FAULTS.md's rows that the family is for: row, family, figures, verdict.
+func (t *tally) rows(f *family) {
+	s, verdict := t.sums(), "ok"
+	if len(t.failed) > 0 || len(t.reports) == 0 {
+		verdict = "FAILED"
+	}
+	for number := range strings.SplitSeq(f.row, ", ") {
+		fmt.Printf("row %s: sim/%s: %d seeds, %d of them twice, %d failed; %d acknowledged, %d refused, %d unknown; met %s; %.0f s of CPU: %s\n", number, f.name,
+			len(t.reports), s.again, len(t.failed), s.acked, s.refused, s.unknown, s.met, s.cpu, verdict)
+	}
 }
 
 // shrink leaves faults and operations out as long as a seed still fails.

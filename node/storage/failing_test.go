@@ -78,7 +78,7 @@ func TestEveryFailedChange(t *testing.T) {
 	if places < 30 || stops["sync"] < 10 {
 		t.Errorf("%d places, stops %v: the script meets too few", places, stops)
 	}
-	t.Logf("%d changes failed; the engine stopped by kind: %v, at most %v later; 0 acknowledged rows lost", places, stops, slowest)
+	reportRow(t, 5, "each of %d changes failed; the engine stopped by kind: %v, at most %v later; 0 acknowledged rows lost", places, stops, slowest)
 }
 
 // TestNoSpaceForANewLogWaits meets ENOSPC where Pebble begins a log: it would panic. In real time: Pebble holds mutexes while it waits, and a bubble's clock stands still

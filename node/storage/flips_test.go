@@ -105,7 +105,7 @@ func TestFlips(t *testing.T) {
 	if refused == 0 {
 		t.Error("no damage was noticed")
 	}
-	t.Logf("row 8: %d damages (%v): %d refused, %d harmless, seed %d", refused+harmless, kinds, refused, harmless, *seed)
+	reportRow(t, 8, "%d damages (%v): %d refused, %d harmless, seed %d", refused+harmless, kinds, refused, harmless, *seed)
 }
 
 // kindOf is a file's kind: sst, log, MANIFEST, OPTIONS or marker.

@@ -165,3 +165,13 @@ func tokenRangeOf(key string) vnodes.Range {
 	token := tokenOf([]byte(key))
 	return vnodes.Range{Start: token - 1, End: token}
 }
+
+// reportRow says the figures of a row of FAULTS.md in the line that .ci/campaign gathers: row, test, figures, verdict.
+func reportRow(t *testing.T, row int, format string, args ...any) {
+	t.Helper()
+	verdict := "ok"
+	if t.Failed() {
+		verdict = "FAILED"
+	}
+	t.Logf("row %d: storage/%s: %s: %s", row, t.Name(), fmt.Sprintf(format, args...), verdict)
+}

@@ -260,5 +260,5 @@ func TestPowerLoss(t *testing.T) {
 		by = append(by, fmt.Sprintf("%s %d", place, places[place]))
 		sum += places[place]
 	}
-	t.Logf("%d crash clones opened, %d acknowledged rows looked for, 0 lost; crashed in %s", sum, acknowledged, strings.Join(by, ", "))
+	reportRow(t, 3, "%d crash clones opened, %d acknowledged rows looked for, 0 lost; crashed in %s", sum, acknowledged, strings.Join(by, ", "))
 }

@@ -89,5 +89,5 @@ func TestEqualTimestamps(t *testing.T) {
 	if rows, _ := parsePage(t, want); len(rows) != 2 || fmt.Sprint(values(rows)) != "[k/c=y]" {
 		t.Errorf("got %q", rows) // the later expiry wins over live, and over the larger value
 	}
-	t.Logf("%d orders of %d writes of one timestamp, about %d collapses of hot keys: identical bytes", orders, len(ms), collapsed)
+	reportRow(t, 18, "%d orders of %d writes of one timestamp, about %d collapses of hot keys: identical bytes", orders, len(ms), collapsed)
 }
