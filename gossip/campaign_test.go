@@ -340,7 +340,7 @@ func TestCampaignLoss(t *testing.T) {
 		defer s.end()
 		span := time.Minute
 		if c.long {
-			span = time.Hour
+			span = 10 * time.Minute
 		}
 		began := time.Now()
 		time.Sleep(span)
