@@ -3,6 +3,9 @@ package hints
 import (
 	"errors"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -140,5 +143,108 @@ func TestFaultBeforeProgress(t *testing.T) {
 		s = open(t, o)
 		want(t, "pending after a restart in peace", s.Pending(host(1)), 3)
 		closeStore(t, s)
+	})
+}
+
+// A hint that finds the writer's queue full is refused, and told as lost: its replica has to be compared.
+func TestTheQueueIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs, p := disk.Crashable(), newPeers()
+		s := open(t, testOptions(fs, p))
+		large := strings.Repeat("x", 4<<20)
+		hold := make(chan struct{})
+		disable, err := fault.Enable("hints/write", func() error { <-hold; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer disable()
+		var answers sync.WaitGroup
+		var kept, busy atomic.Int64
+		const asked = 2 * MaxQueuedBytes / (4 << 20)
+		for range asked {
+			answers.Add(1)
+			s.Add(host(1), []byte(large), func(err error) {
+				defer answers.Done()
+				switch {
+				case err == nil:
+					kept.Add(1)
+				case errors.Is(err, ErrBusy):
+					busy.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		s.mu.Lock()
+		queued := s.mu.queued
+		s.mu.Unlock()
+		if queued > MaxQueuedBytes {
+			t.Errorf("%d bytes wait for the disk", queued)
+		}
+		close(hold)
+		answers.Wait()
+		if kept.Load()+busy.Load() != asked || busy.Load() == 0 || kept.Load() == 0 {
+			t.Errorf("%d kept, %d refused of %d", kept.Load(), busy.Load(), asked)
+		}
+		want(t, "refused", s.Stats().Busy, busy.Load())
+		want(t, "pending", s.Pending(host(1)), kept.Load())
+		want(t, "lost", s.Lost()[host(1)], busy.Load())
+		closeStore(t, s)
+	})
+}
+
+// The tail of a failed write is cut before the next segment begins. Its sync is one like any other: if it fails the store stops, and acknowledges nothing.
+func TestAFailedCutStopsTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem, p := disk.Crashable(), newPeers()
+		failing := ""
+		o := testOptions(disk.Watch(mem, func(op disk.Op) error {
+			if failing != "" && op.Phase == disk.Before && op.Kind == "sync" && strings.HasSuffix(op.Name, failing) {
+				return syscall.EIO
+			}
+			return nil
+		}), p)
+		fatal := 0
+		o.Fatal = func(error) { fatal++ }
+		s := open(t, o)
+		add(t, s, host(1), "before")
+		segment := segmentFiles(t, mem, host(1))[0]
+		disable, err := fault.Enable("hints/write", func() error { // half a record reached the file
+			f, err := mem.OpenReadWrite(segment, "test")
+			if err == nil {
+				_, err = f.WriteAt([]byte("half"), headerBytes+recordBytes+int64(len("before")))
+			}
+			return errors.Join(syscall.ENOSPC, err, f.Close())
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tryAdd(s, host(1), "lost"); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("a write to a full disk gave %v", err)
+		}
+		disable()
+		failing = tmpSuffix
+		if err := tryAdd(s, host(1), "refused"); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.EIO) {
+			t.Errorf("a hint behind a failed sync gave %v", err)
+		}
+		want(t, "fatal", fatal, 1)
+		if err := s.Close(); !errors.Is(err, ErrFailed) {
+			t.Errorf("Close: %v", err)
+		}
+		s = open(t, testOptions(crash(mem, 0, 1), p))
+		run(s, time.Second)
+		want(t, "delivered", p.delivered(host(1)), []string{"before"})
+		closeStore(t, s)
+	})
+}
+
+func TestForgetAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, testOptions(disk.Crashable(), newPeers()))
+		closeStore(t, s)
+		if err := s.Forget(host(1)); !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v", err)
+		}
 	})
 }

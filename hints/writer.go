@@ -194,7 +194,9 @@ func (s *Store) rotate(p *peer) error {
 		return fmt.Errorf("hints: write to %s: %w", name, err)
 	}
 	p.nextSeq++
-	s.cutTail(p)
+	if err := s.cutTail(p); err != nil { // the store has stopped: nothing is acknowledged any more
+		return errors.Join(err, f.Close())
+	}
 	s.mu.Lock()
 	p.active, p.file, p.newName = seg, f, true
 	p.segments = append(p.segments, seg)
@@ -213,23 +215,25 @@ func (p *peer) closeActive() error {
 	return err
 }
 
-// cutTail cuts what a failed write left behind an abandoned segment, once there is room on the disk again: Open would take it for damage.
-func (s *Store) cutTail(p *peer) {
+// cutTail cuts what a failed write left behind an abandoned segment, once there is room on the disk again: Open would take it for damage. It gives an error
+// only if a sync failed; another one costs no more than a warning.
+func (s *Store) cutTail(p *peer) error {
 	if p.abandoned == nil {
-		return
+		return nil
 	}
 	name := s.segmentPath(p.id, p.abandoned.seq)
 	b, err := s.readFile(name)
 	if err == nil && int64(len(b)) > p.abandoned.size {
 		err = s.replaceFile(name, b[:p.abandoned.size])
 	}
+	p.abandoned = nil
 	if errors.Is(err, errSync) {
-		err = s.fail(name, err)
+		return s.fail(name, err)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // delivered meanwhile
 		s.o.Logger.Warn("hints: the tail of a failed write stays", "file", name, "error", err)
 	}
-	p.abandoned = nil
+	return nil
 }
 
 // abandon ends the active segment after an error. Without a record it goes altogether.

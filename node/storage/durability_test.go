@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -139,6 +140,39 @@ func TestPeriodicSync(t *testing.T) {
 			}
 			check(t, e.Close())
 		}
+	})
+}
+
+// TestFailedPeriodicSyncStops: writes are acknowledged before the sync, so the least is that a failed one ends that within a period.
+func TestFailedPeriodicSyncStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fatal fatals
+		fs := disk.Crashable()
+		e := openTest(t, fs, func(o *Options) { o.Sync, o.SyncPeriod, o.Fatal = SyncPeriodic, time.Second, fatal.call })
+		apply(t, e, insert(testTable, "k", "a", 1, "v"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		disable, err := fault.Enable("storage/wal-sync", func() error { return syscall.EIO })
+		check(t, err)
+		defer disable()
+		apply(t, e, insert(testTable, "k", "b", 1, "v"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := fatal.count.Load(); n != 1 {
+			t.Errorf("Fatal was called %d times", n)
+		}
+		if err := applyErr(e, insert(testTable, "k", "c", 1, "v")); !errors.Is(err, ErrFailStop) || !errors.Is(err, syscall.EIO) {
+			t.Errorf("a write after the failure gave %v", err)
+		}
+		if err := e.Close(); !errors.Is(err, ErrFailStop) {
+			t.Errorf("Close gave %v", err)
+		}
+		disable()
+		e = openTest(t, fs.CrashClone(vfs.CrashCloneCfg{}))
+		if got := values(readAll(t, e, partition(testTable, "k"))); !slices.Equal(got, []string{"k/a=v"}) {
+			t.Errorf("after a power loss: %q", got)
+		}
+		check(t, e.Close())
 	})
 }
 
