@@ -89,6 +89,7 @@ type Repairer struct {
 		sync.Mutex
 		epoch    uint64 // of the view that tasks are of
 		tasks    map[taskKey]*task
+		agenda   agenda             // of them, those to drive
 		records  map[taskKey]Record // those read at the start that no task has taken yet
 		dirty    map[taskKey]bool   // to be stored
 		loaded   bool
@@ -106,7 +107,7 @@ type stats struct {
 func New(o Options) (*Repairer, error) {
 	o.setDefaults()
 	r := &Repairer{Options: o, pace: stream.NewPace(o.Throttle), wake: make(chan struct{}, 1)}
-	r.mu.tasks, r.mu.dirty, r.mu.suspects = map[taskKey]*task{}, map[taskKey]bool{}, map[vnodes.HostID]time.Time{}
+	r.mu.tasks, r.mu.agenda, r.mu.dirty, r.mu.suspects = map[taskKey]*task{}, newAgenda(), map[taskKey]bool{}, map[vnodes.HostID]time.Time{}
 	r.jobs.byID = map[[16]byte]*job{}
 	if err := r.load(); err != nil {
 		return nil, err

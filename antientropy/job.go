@@ -210,5 +210,6 @@ func (r *Repairer) claim(t *task) bool {
 		return false
 	}
 	t.busy = true
+	r.place(t)
 	return true
 }

@@ -175,7 +175,7 @@ func (r *Repairer) told(table row.StorageID, b []byte) error {
 	if rec.Problem == "" {
 		t.settled(rec.Compared, r.pause())
 	}
+	r.place(t)
 	r.mu.dirty[t.key] = true
-	signal(r.wake)
 	return nil
 }

@@ -20,19 +20,26 @@ const retry = 5 * time.Minute
 // recordTimeout bounds telling an owner what came of a session. It isn't told again: the next session's record replaces it.
 const recordTimeout = 5 * time.Second
 
+// storeEvery is how often records are stored, with one sync for all that changed; wakes come at most idleWait apart. Those that a crash takes are compared again.
+const storeEvery = 5 * time.Second
+
 // Run compares ranges until ctx ends. A node that begins was away itself, so its own ranges are looked at first.
 func (r *Repairer) Run(ctx context.Context) {
 	r.Suspect(r.Self)
+	defer r.store()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	stored := time.Now()
 	for ctx.Err() == nil {
+		if time.Since(stored) >= storeEvery {
+			r.store()
+			stored = time.Now()
+		}
 		t, wait := r.next()
 		if t != nil {
 			r.drive(ctx, t, nil)
-			r.store()
 			continue
 		}
-		r.store()
 		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
@@ -58,6 +65,7 @@ func (r *Repairer) drive(ctx context.Context, t *task, report func(stream.Differ
 	if report == nil || agreed {
 		r.keep(t, out, begun, len(down) > 0, gone, err)
 	}
+	r.place(t)
 	rec := t.record
 	r.mu.Unlock()
 	if gone {

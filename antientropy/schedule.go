@@ -30,6 +30,8 @@ type task struct {
 	latest time.Time // the newest suspicion: only a session that began since settles it
 	rest   time.Time // until when no suspicion makes it urgent
 	busy   bool      // in a session
+	mine   bool      // this node drives it, as of the agenda's view of who is up
+	at     [2]int    // where it lies in the agenda's queues, from 1; 0: not there
 }
 
 // suspect makes a task urgent from a moment on. A suspicion that comes while another waits doesn't put it off, or an owner that loses hints all the time
@@ -96,12 +98,16 @@ func (r *Repairer) refresh() {
 	}
 	old := r.mu.tasks
 	r.mu.tasks, r.mu.epoch, r.mu.loaded = map[taskKey]*task{}, view.Epoch, true
+	r.mu.agenda.owners = map[vnodes.HostID]bool{}
 	for _, ks := range view.Catalog.Keyspaces {
 		ranges := view.Ring.Place(ks.Replication).Ranges()
 		for i := range ranges {
 			rr := &ranges[i]
 			if rr.Replicas.Moving() || len(rr.Replicas.Old) < 2 || !rr.Replicas.Contains(r.Self) {
 				continue
+			}
+			for _, n := range rr.Replicas.Old {
+				r.mu.agenda.owners[n.ID] = r.Alive(n.ID)
 			}
 			for _, t := range ks.Tables {
 				r.adopt(old, &task{key: taskKey{t.Storage, rr.Range.Start}, table: t, rng: rr.Range, owners: rr.Replicas.Old})
@@ -121,6 +127,7 @@ func (r *Repairer) refresh() {
 	if len(view.Ring.Nodes()) > 0 {
 		r.mu.records = nil
 	}
+	r.mu.agenda.fill(r.mu.tasks, r.Self)
 }
 
 // adopt makes a task, with what is known of its range. REQUIRES: mu.
@@ -182,6 +189,7 @@ func (r *Repairer) Suspect(id vnodes.HostID) {
 	for _, t := range r.mu.tasks {
 		if t.owned(id) {
 			t.suspect(at)
+			r.place(t)
 		}
 	}
 	signal(r.wake)
@@ -212,36 +220,23 @@ func (r *Repairer) tellSuspect(to rpc.Peer, body []byte, tries int) {
 	}})
 }
 
-// next takes the task to do now, or says how long to wait. Urgent ones come first, then by the time of their last comparison, spread over the target; an
-// ordinary one that is due gets every second turn, or it would never be compared where others keep failing slowly.
+// next takes the task to do now, or says how long to wait. Urgent ones come first, as they became due, then by the time of their last comparison, spread over
+// the target; an ordinary one that is due gets every second turn, or it would never be compared where others keep failing slowly.
 func (r *Repairer) next() (best *task, wait time.Duration) {
 	r.refresh()
 	now := r.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	wait = idleWait
-	driven := 0
-	var oldest *task
-	for _, t := range r.mu.tasks {
-		if t.busy || !t.drives(r.Self, r.Alive) {
-			continue
-		}
-		driven++
-		if !t.urgent.IsZero() {
-			if d := t.urgent.Sub(now); d > 0 {
-				wait = min(wait, d)
-			} else if t.before(best) {
-				best = t
-			}
-		}
-		if t.before(oldest) {
-			oldest = t
-		}
-	}
+	r.notice()
+	oldest := r.mu.agenda.byAge.first()
 	if oldest == nil {
-		return nil, wait
+		return nil, idleWait
 	}
-	gap := r.Target * roundQuarters / 4 / time.Duration(driven)
+	wait = idleWait
+	if best = r.mu.agenda.byUrgency.first(); best != nil && best.urgent.After(now) {
+		best, wait = nil, min(wait, best.urgent.Sub(now))
+	}
+	gap := r.Target * roundQuarters / 4 / time.Duration(r.mu.agenda.byAge.Len())
 	if r.mu.nextAt.IsZero() || r.mu.nextAt.Sub(now) > gap {
 		r.mu.nextAt = now.Add(gap)
 	}
@@ -255,14 +250,33 @@ func (r *Repairer) next() (best *task, wait time.Duration) {
 		r.mu.urgent = true
 	}
 	best.busy = true
+	r.place(best)
 	return best, 0
+}
+
+// notice makes the agenda anew if an owner came up or went down. REQUIRES: mu.
+func (r *Repairer) notice() {
+	changed := false
+	for id, up := range r.mu.agenda.owners {
+		if now := r.Alive(id); now != up {
+			r.mu.agenda.owners[id], changed = now, true
+		}
+	}
+	if changed {
+		r.mu.agenda.fill(r.mu.tasks, r.Self)
+	}
+}
+
+// place puts a task that changed where it belongs; one that the ring or the schema ended lies nowhere any more. REQUIRES: mu.
+func (r *Repairer) place(t *task) {
+	if r.mu.tasks[t.key] == t {
+		r.mu.agenda.place(t)
+	}
 }
 
 // before orders tasks: longest not compared first; the rest makes the order total, so that a simulation repeats.
 func (t *task) before(o *task) bool {
 	switch {
-	case o == nil:
-		return true
 	case !t.last().Equal(o.last()):
 		return t.last().Before(o.last())
 	case t.key.table != o.key.table:

@@ -73,6 +73,9 @@ func (iv *Interval) Walk(piece int) Walker { return Walker{iv, piece, iv.End(pie
 
 // Piece is the piece in which an item lies. Items must come in order, none before the piece that Walk began with.
 func (w *Walker) Piece(token vnodes.Token, key, clustering []byte) int {
+	if w.iv.Even > 1 {
+		return w.iv.evenPiece(token)
+	}
 	for w.piece < w.iv.Pieces()-1 && w.end.Before(token, key, clustering) {
 		w.piece++
 		w.end = w.iv.End(w.piece)
@@ -80,12 +83,29 @@ func (w *Walker) Piece(token vnodes.Token, key, clustering []byte) int {
 	return w.piece
 }
 
-// Fold joins neighbours of even parts until there are n; both numbers are powers of two, and ends stay where they are.
-func Fold(sums []Sum, n int) []Sum {
-	each := len(sums) / n
+// evenPiece is End's inverse: the first part whose end is not below the token. A range of few items would else cost a step for each of its thousands of parts.
+func (iv *Interval) evenPiece(token vnodes.Token) int {
+	if token >= iv.Upper.Token {
+		return iv.Even - 1
+	}
+	width, offset := uint64(iv.Upper.Token)-uint64(iv.Lower.Token), uint64(token)-uint64(iv.Lower.Token)
+	hi, lo := bits.Mul64(offset, uint64(iv.Even))
+	lo, borrow := bits.Sub64(lo, 1, 0)
+	piece, _ := bits.Div64(hi-borrow, lo, width) // the least for which offset*Even <= width*(piece+1)
+	return int(piece)
+}
+
+// Part is the sum of one piece.
+type Part struct {
+	Piece int
+	Sum   Sum
+}
+
+// Fold joins neighbours of even parts until there are n of them, from those that hold anything; both numbers are powers of two, and ends stay where they are.
+func Fold(parts []Part, even, n int) []Sum {
 	folded := make([]Sum, n)
-	for i := range sums {
-		folded[i/each].Join(sums[i])
+	for i := range parts {
+		folded[parts[i].Piece/(even/n)].Join(parts[i].Sum)
 	}
 	return folded
 }

@@ -231,16 +231,16 @@ func TestFoldJoinsNeighbours(t *testing.T) {
 				t.Fatalf("part %d of 8 ends at %d, the fine ones at %d", i, y.Token, x.Token)
 			}
 		}
-		sums := make([]Sum, 64)
+		var parts []Part
 		var all Sum
-		for i := range sums {
-			sums[i] = Sum{Items: uint64(i), Hash: rapid.Uint64().Draw(t, "hash")}
-			all.Join(sums[i])
+		for i := 1; i < 64; i++ { // part 0 holds nothing
+			parts = append(parts, Part{i, Sum{Items: uint64(i), Hash: rapid.Uint64().Draw(t, "hash")}})
+			all.Join(parts[i-1].Sum)
 		}
-		if got := Fold(sums, 1)[0]; !got.Equal(all) {
+		if got := Fold(parts, 64, 1)[0]; !got.Equal(all) {
 			t.Fatal("folding loses something")
 		}
-		if got := Fold(sums, 8)[3].Items; got != 24+25+26+27+28+29+30+31 {
+		if got := Fold(parts, 64, 8)[3].Items; got != 24+25+26+27+28+29+30+31 {
 			t.Fatalf("part 3 has %d items", got)
 		}
 	})

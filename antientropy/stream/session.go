@@ -146,21 +146,25 @@ func (s *Session) blame(ctx context.Context, out *Outcome, peer Peer, err error)
 // root reads this node's range and gives the sums of its first cut.
 func (s *Session) root(ctx context.Context, local *scanner, out *Outcome) ([]merkle.Sum, error) {
 	iv := merkle.OfRange(s.Range, merkle.MaxRoot)
-	sums := make([]merkle.Sum, merkle.MaxRoot)
+	var parts []merkle.Part // those that hold anything: most ranges are small
 	walker := iv.Walk(0)
 	_, err := local.scan(ctx, &iv, func(it *item) bool {
-		add(&sums[walker.Piece(it.token, it.key, it.clustering)], it)
+		piece := walker.Piece(it.token, it.key, it.clustering)
+		if len(parts) == 0 || parts[len(parts)-1].Piece != piece {
+			parts = append(parts, merkle.Part{Piece: piece})
+		}
+		add(&parts[len(parts)-1].Sum, it)
 		return true
 	})
 	if err != nil {
 		return nil, &ownError{err}
 	}
 	var all merkle.Sum
-	for i := range sums {
-		all.Join(sums[i])
+	for i := range parts {
+		all.Join(parts[i].Sum)
 	}
 	out.Items = all.Items
-	return merkle.Fold(sums, merkle.RootPieces(all)), nil
+	return merkle.Fold(parts, merkle.MaxRoot, merkle.RootPieces(all)), nil
 }
 
 // apply writes here and waits until it is durable.
