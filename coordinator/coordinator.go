@@ -33,9 +33,11 @@ const (
 	WriteSimple        WriteKind = "SIMPLE"
 	WriteBatch         WriteKind = "BATCH"
 	WriteUnloggedBatch WriteKind = "UNLOGGED_BATCH"
+	WriteBatchLog      WriteKind = "BATCH_LOG" // a logged batch, of which nothing was written yet
 )
 
-// WriteRequest is one statement's (or unlogged batch's) mutations. Several for one partition of one table are best merged into one.
+// WriteRequest is one statement's or batch's mutations. Several for one partition of one table are best merged into one. Those of Kind WriteBatch are applied all
+// or, whatever fails, within a minute after that (batch.go).
 type WriteRequest struct {
 	Level  consistency.Level
 	Kind   WriteKind
@@ -110,6 +112,7 @@ type Options struct {
 	Transport    rpc.Transport
 	Local        Local
 	Hints        Hints
+	BatchLog     BatchLog
 	Clock        *clock.HLC
 	Traces       *trace.Recorder // nil: traced requests leave none
 	Admission    *Admission      // shared with this node's replica
@@ -120,8 +123,10 @@ type Options struct {
 	// usual latency, at least 10 ms.
 	SpeculateAfter time.Duration
 	MaxInFlight    int // requests coordinated at once; default 16,384
-	// Random gives a number below n, for the reads that explore. Default: math/rand's.
+	// Random gives a number below n, for the reads that explore and for the choice of who keeps a batch. Default: math/rand's.
 	Random func(n int) int
+	// NewID gives an id that is never given again, of batches. Required where there are logged batches.
+	NewID func() [16]byte
 }
 
 func (o *Options) setDefaults() {
@@ -154,14 +159,15 @@ func (o *Options) setDefaults() {
 // Every request is a small state machine driven by callbacks (write.go, read.go): no goroutine waits for a replica.
 type Coordinator struct {
 	Options
-	inFlight atomic.Int64
-	latency  latencies
-	stats    Stats
+	inFlight     atomic.Int64
+	latency      latencies
+	batchHolders atomic.Pointer[batchHolders] // of the newest view that a batch came under
+	stats        Stats
 }
 
 // Stats counts what a coordinator did since the start. All fields grow.
 type Stats struct {
-	Writes, Reads, Ranges, Hinted, Mismatches, Repaired, Speculated, Retried, Shed atomic.Int64
+	Writes, Batches, Reads, Ranges, Hinted, Mismatches, Repaired, Speculated, Retried, Shed atomic.Int64
 	// Owned counts the Writes and Reads that came to an owner of all they touch, as those of a token-aware client do.
 	Owned atomic.Int64
 	// Answered counts writes, and reads of one partition, that were answered; AnsweredUs is how long they took together, µs.

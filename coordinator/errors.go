@@ -16,9 +16,13 @@ var ErrNoKeyspace = errors.New("keyspace does not exist")
 type Unavailable struct {
 	Level           consistency.Level
 	Required, Alive int
+	BatchLog        bool // no other node is up that could keep the batch
 }
 
 func (e *Unavailable) Error() string {
+	if e.BatchLog {
+		return "Cannot keep the batch: no other node is up to hold its batch log. Start the nodes that are down (nodedb status names them), or send an UNLOGGED batch"
+	}
 	text := fmt.Sprintf("Cannot achieve consistency level %s: %d replicas are required, %d are alive", e.Level, e.Required, e.Alive)
 	if e.Required > 1 {
 		return text + ". Start the nodes that are down (nodedb status names them), or ask at a lower level; a keyspace with more replicas than there are nodes " +

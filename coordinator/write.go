@@ -89,24 +89,51 @@ func (c *Coordinator) Write(ctx context.Context, r *WriteRequest, done func(erro
 	c.stats.Writes.Add(1)
 	begun := time.Now()
 	until := deadline(ctx, c.WriteTimeout)
-	c.startWrite(ctx, r, until, 1, func(err error) {
+	answer := func(err error) {
 		c.release()
 		c.answered(begun)
 		done(err)
-	})
+	}
+	if r.logged() {
+		c.startBatch(ctx, r, until, answer)
+		return
+	}
+	c.startWrite(ctx, r, until, 1, answer)
 }
 
 func (c *Coordinator) startWrite(ctx context.Context, r *WriteRequest, until time.Time, attempt int, done func(error)) {
+	op, err := c.planWrite(ctx, r, until, attempt, done)
+	if err != nil {
+		done(err)
+		return
+	}
+	op.begin()
+}
+
+// planWrite prepares an attempt. It is in flight under its ring until it ends; without an error, begin sends it.
+func (c *Coordinator) planWrite(ctx context.Context, r *WriteRequest, until time.Time, attempt int, done func(error)) (*writeOp, error) {
 	op := &writeOp{c: c, ctx: ctx, r: r, attempt: attempt, until: until, span: c.Traces.Span(r.Trace, "coordinator")}
 	op.view, op.leave = c.Admission.Enter(c.Cluster.View)
 	op.mu.done = done
 	if err := op.plan(); err != nil {
 		op.leave()
-		done(err)
-		return
+		return nil, op.unsure(err)
 	}
+	return op, nil
+}
+
+// unsure is what the client is told of an error before an attempt sent anything: an earlier attempt may have written, so "nothing was written" would be a lie.
+func (op *writeOp) unsure(err error) error {
+	if u := (*Unavailable)(nil); op.attempt > 1 && errors.As(err, &u) {
+		return &Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, BlockFor: u.Required}
+	}
+	return err
+}
+
+// begin sends the attempt.
+func (op *writeOp) begin() {
 	op.mu.Lock()
-	op.mu.timer = time.AfterFunc(time.Until(until), op.expire)
+	op.mu.timer = time.AfterFunc(time.Until(op.until), op.expire)
 	op.mu.Unlock()
 	op.send()
 }

@@ -34,6 +34,9 @@ func (n *Node) Close(ctx context.Context) error {
 	if n.repairer != nil {
 		n.repairer.Close()
 	}
+	if n.batches != nil {
+		n.batches.Close()
+	}
 	if n.replica != nil {
 		n.replica.Close()
 	}

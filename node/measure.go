@@ -14,6 +14,7 @@ func (n *Node) measure() {
 		value      *atomic.Int64
 	}{
 		{"nodedb_coordinator_writes_total", "Write requests coordinated.", &s.Writes},
+		{"nodedb_coordinator_logged_batches_total", "Batches coordinated that went by the batch log.", &s.Batches},
 		{"nodedb_coordinator_reads_total", "Reads of one partition coordinated.", &s.Reads},
 		{"nodedb_coordinator_owned_total", "Writes, and reads of one partition, that came to an owner: what token-aware clients reach.", &s.Owned},
 		{"nodedb_coordinator_range_reads_total", "Pages of token ranges coordinated.", &s.Ranges},

@@ -18,6 +18,7 @@ import (
 
 	"nodedb/antientropy"
 	"nodedb/coordinator"
+	"nodedb/coordinator/batchlog"
 	"nodedb/coordinator/replica"
 	"nodedb/gossip"
 	"nodedb/gossip/metalog"
@@ -67,6 +68,7 @@ type Node struct {
 	hints       *hints.Store
 	replica     *replica.Replica
 	coordinator *coordinator.Coordinator
+	batches     *batchlog.Log
 	repairer    *antientropy.Repairer
 	cluster     *cluster
 	gossip      Membership
@@ -124,6 +126,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	n.goBackground(func() { n.refill(life) })
 	n.goBackground(func() { n.watchClock(life) })
 	n.goBackground(func() { n.repairer.Run(life) })
+	n.goBackground(func() { n.batches.Run(life) })
 	if restarted {
 		n.catchUp(ctx)
 	}
@@ -252,16 +255,21 @@ func (n *Node) openCluster() (err error) {
 	}
 	n.replica = replica.New(replica.Options{Self: c.self, Store: n.engine, Cluster: c, Clock: n.clock, Pending: n.pending.Contains,
 		Admission: &c.admission})
+	if err := n.openBatchLog(); err != nil {
+		return err
+	}
 	n.coordinator = coordinator.New(coordinator.Options{
-		Self: c.self, DC: n.Config.Datacenter, Cluster: c, Transport: n.transport, Local: n.replica, Hints: n.hints, Clock: n.clock,
+		Self: c.self, DC: n.Config.Datacenter, Cluster: c, Transport: n.transport, Local: n.replica, Hints: n.hints, BatchLog: n.batches, Clock: n.clock,
 		Admission:    &c.admission,
 		Traces:       c.traces,
 		Random:       n.Host.Random,
+		NewID:        n.Host.NewID,
 		WriteTimeout: time.Duration(n.Config.WriteRequestTimeout), ReadTimeout: time.Duration(n.Config.ReadRequestTimeout),
 		RangeTimeout: time.Duration(n.Config.RangeRequestTimeout),
 	})
 	c.coordinator = n.coordinator
 	n.replica.Register(n.transport)
+	n.batches.Register(n.transport)
 	n.transport.Handle(rpc.VerbApplied, c.handleApplied)
 	n.transport.Handle(rpc.VerbStatus, n.handleStatus)
 	n.transport.Handle(rpc.VerbTrace, c.handleTrace)

@@ -38,7 +38,7 @@ func (n *Node) Status() Status {
 			if err != nil {
 				return
 			}
-			s.Nodes[i].LoadBytes = r.Load
+			s.Nodes[i].LoadBytes, s.Nodes[i].OpenBatches = r.Load, r.Batches
 			for id, count := range r.Hints {
 				pending[id] += count
 			}

@@ -83,13 +83,15 @@ type report struct {
 	Load    uint64           `msgpack:"load"`
 	Hints   map[string]int64 `msgpack:"hints"`   // waiting here, by host id
 	Lost    map[string]int64 `msgpack:"lost"`    // hints not kept or given up here since the start, by host id
+	Batches int64            `msgpack:"batches"` // logged ones kept here
 	Pending []uint32         `msgpack:"pending"` // memory tables that wait for their rows, by storage id
 	Wall    int64            `msgpack:"wall"`    // wall clock, µs
 	Stamp   int64            `msgpack:"stamp"`   // what timestamps follow, µs
 }
 
 func (n *Node) report() report {
-	r := report{Load: n.engine.DiskBytes(), Hints: map[string]int64{}, Lost: map[string]int64{}, Pending: n.pending.list(), Wall: n.clock.Wall(), Stamp: n.clock.Time()}
+	r := report{Load: n.engine.DiskBytes(), Hints: map[string]int64{}, Lost: map[string]int64{}, Batches: int64(n.batches.Len()), Pending: n.pending.list(),
+		Wall: n.clock.Wall(), Stamp: n.clock.Time()}
 	for id, count := range n.hints.PendingAll() {
 		r.Hints[id.String()] = count
 	}

@@ -247,7 +247,7 @@ func TestLevels(t *testing.T) {
 }
 
 func TestBatch(t *testing.T) {
-	e, _, s := smallTable(t)
+	e, n, s := smallTable(t)
 	ctx := context.Background()
 	p, err := e.Prepare(ctx, s, "INSERT INTO t (k, c, v) VALUES (?, ?, ?)", "")
 	if err != nil {
@@ -266,11 +266,10 @@ func TestBatch(t *testing.T) {
 		t.Fatal(rows, err)
 	}
 	list = append(list, BatchStatement{Query: "DELETE FROM t WHERE k = 2"})
-	if res, err = e.Batch(ctx, s, BatchLogged, list, testParams()); err != nil || len(res.Warnings) != 1 {
-		t.Errorf("%+v, %v: two partitions want a warning", res, err)
-	}
-	if res, err = e.Batch(ctx, s, BatchUnlogged, list, testParams()); err != nil || len(res.Warnings) != 0 {
-		t.Errorf("%+v, %v", res, err)
+	for kind, want := range map[BatchKind]coordinator.WriteKind{BatchLogged: coordinator.WriteBatch, BatchUnlogged: coordinator.WriteUnloggedBatch} {
+		if res, err = e.Batch(ctx, s, kind, list, testParams()); err != nil || len(res.Warnings) != 0 || n.lastKind() != want {
+			t.Errorf("%+v, %v: the coordinator was told of a write of kind %s, want %s", res, err, n.lastKind(), want)
+		}
 	}
 	for _, bad := range []struct {
 		kind BatchKind

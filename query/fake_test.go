@@ -36,6 +36,7 @@ type oneNode struct {
 		fail      error // what reads and writes answer, when set
 		byteLimit int   // of a read's page, to make pages small; 0: the storage's own
 		workLimit int
+		kind      coordinator.WriteKind // of the last write
 	}
 }
 
@@ -85,7 +86,17 @@ func (n *oneNode) Write(_ context.Context, r *coordinator.WriteRequest, done fun
 			return
 		}
 	}
+	n.mu.Lock()
+	n.mu.kind = r.Kind
+	n.mu.Unlock()
 	n.store.Apply(ms, done)
+}
+
+// lastKind is the kind of the last write.
+func (n *oneNode) lastKind() coordinator.WriteKind {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mu.kind
 }
 
 func (n *oneNode) Read(ctx context.Context, r *coordinator.ReadRequest, done func([]byte, error)) {

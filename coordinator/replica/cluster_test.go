@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"nodedb/coordinator"
+	"nodedb/coordinator/batchlog"
 	"nodedb/coordinator/consistency"
 	"nodedb/node/clock"
 	"nodedb/node/row"
@@ -47,6 +48,7 @@ type testNode struct {
 	store       *memStore
 	replica     *Replica
 	coordinator *coordinator.Coordinator
+	batches     *batchlog.Log
 	handlers    map[rpc.Verb]rpc.Handler
 	hints       map[vnodes.HostID][][]byte
 	clock       *clock.HLC
@@ -107,6 +109,7 @@ func newTestCluster(t *testing.T, n, factor int) *testCluster {
 		synctest.Wait() // a spare that was being asked while the answer came has its call begun
 		c.calls.Wait()
 		for _, m := range c.nodes {
+			m.batches.Close()
 			m.replica.Close()
 		}
 	})
@@ -122,8 +125,16 @@ func (c *testCluster) addNode(i int, view *coordinator.View) *testNode {
 	m.replica = New(Options{Self: m.id, Store: m.store, Cluster: m, Clock: m.clock, Readers: 2, Admission: &m.admission})
 	m.replica.Register(m)
 	m.traces = trace.New(netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", i+1)), 7000), time.Now, nil)
+	m.batches, err = batchlog.Open(batchlog.Options{Store: &memSystem{held: map[string][]byte{}}, Clock: m.clock,
+		Deliver: func(entry []byte, done func(error)) { m.coordinator.Redeliver(entry, done) }})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	m.batches.Register(m)
+	batches := 0
 	m.coordinator = coordinator.New(coordinator.Options{Self: m.id, DC: "dc1", Cluster: m, Transport: m, Local: m.replica, Hints: m, Clock: m.clock,
-		Admission: &m.admission, Traces: m.traces})
+		BatchLog: m.batches, Admission: &m.admission, Traces: m.traces,
+		NewID: func() [16]byte { batches++; return [16]byte{byte(i), byte(batches >> 8), byte(batches)} }})
 	c.nodes = append(c.nodes, m)
 	return m
 }

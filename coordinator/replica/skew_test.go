@@ -24,7 +24,7 @@ func wallOf(t *testing.T, m *testNode, start time.Duration) (off, suspects *atom
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.clock, m.replica.Clock, m.coordinator.Clock = cl, cl, cl
+	m.clock, m.replica.Clock, m.coordinator.Clock, m.batches.Clock = cl, cl, cl, cl
 	return off, suspects
 }
 

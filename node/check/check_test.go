@@ -162,6 +162,46 @@ func TestBatchesJudge(t *testing.T) {
 	})
 }
 
+func TestLoggedJudge(t *testing.T) {
+	last := func(numbers ...string) func(s *Suite) { // what each partition of a group gives in the end
+		return func(s *Suite) {
+			w := newLogged(s)
+			writer, reader := newSession(s, 0), newSession(s, 1)
+			for _, o := range []Outcome{Done, Unknown, Refused} {
+				for p := range w.parts {
+					v := w.parts[p].own(writer)
+					w.parts[p].wrote(writer, v, v.next(), o)
+				}
+			}
+			reader.clients = []Client{table{numbers}}
+			w.final(context.Background(), reader)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		judge(t, []judged{
+			{"the acknowledged one", last("1", "1", "1"), ""},
+			{"the unknown one, whole", last("2", "2", "2"), ""},
+			{"the unknown one, in part", last("2", "1", "2"), "torn"},
+			{"none", last("", "", ""), "stale stale stale"},
+			{"the refused one", last("3", "3", "3"), "refused refused refused"},
+		})
+	})
+}
+
+// table is a client that gives each of the partitions of a group one number.
+type table struct{ numbers []string }
+
+func (c table) Run(_ context.Context, s *Statement) Result {
+	p := loggedParts - 1
+	if i := strings.Index(s.CQL, " AND p = "); i >= 0 {
+		p = int(s.CQL[len(s.CQL)-1] - '0')
+	}
+	if c.numbers[p] == "" {
+		return Result{}
+	}
+	return Result{Rows: []string{c.numbers[p]}}
+}
+
 func TestCollectionsJudge(t *testing.T) {
 	one, two, three := element(0, 1), element(1, 1), element(2, 1)
 	with := func(s *Suite, rows ...string) {

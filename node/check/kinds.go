@@ -22,6 +22,7 @@ var kinds = []kind{
 	{"scans", 2, func(s *Suite) workload { return newScans(s) }},
 	{"batches", 4, func(s *Suite) workload { return newBatches(s) }},
 	{"ties", 4, func(s *Suite) workload { return newTies(s) }},
+	{"logged", 4, func(s *Suite) workload { return newLogged(s) }},
 	{"schemas", 1, func(s *Suite) workload { return newSchemas(s) }},
 }
 

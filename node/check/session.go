@@ -56,7 +56,12 @@ func (s *Session) sleep(ctx context.Context, d time.Duration) {
 
 // write runs a statement that changes something, at the suite's level (but see Options.Vary), stamped if the session hops.
 func (s *Session) write(ctx context.Context, key, cql string) Outcome {
-	st := &Statement{CQL: cql, Level: s.writeLevel()}
+	return s.writeAt(ctx, key, cql, s.writeLevel())
+}
+
+// writeAt is write at a level.
+func (s *Session) writeAt(ctx context.Context, key, cql string, level consistency.Level) Outcome {
+	st := &Statement{CQL: cql, Level: level}
 	if s.hops() {
 		s.stamp = max(s.stamp+1, time.Now().UnixMicro())
 		st.Timestamp = s.stamp

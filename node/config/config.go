@@ -55,6 +55,9 @@ type Config struct {
 	MaxHintsSizePerHost Size     `key:"max_hints_size_per_host" default:"1GiB" help:"more hints for one dead node are dropped"`
 	HintedHandoffRate   Size     `key:"hinted_handoff_throttle" default:"32MiB" help:"bytes a second of replay to one node"`
 
+	// BatchlogReplayRate bounds what this node writes again of logged batches whose coordinators died.
+	BatchlogReplayRate Size `key:"batchlog_replay_throttle" default:"1MiB" help:"bytes a second of logged batches written again for coordinators that died"`
+
 	// AntiEntropyTarget: every range of every table is compared with its other owners once in about this time. Smaller finds differences sooner; a comparison
 	// reads the whole table on each owner.
 	AntiEntropyTarget Duration `key:"anti_entropy_target" default:"24h" help:"time in which all replicas are compared and, where they differ, repaired"`

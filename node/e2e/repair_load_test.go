@@ -129,24 +129,30 @@ func measureHalf(t *testing.T, c *proc.Cluster, setting map[string]string) (h ha
 func counter(t *testing.T, c *proc.Cluster, name string) (sum float64) {
 	t.Helper()
 	for _, n := range c.Nodes {
-		r, err := http.Get(n.URL("/metrics"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(r.Body)
-		_ = r.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, after, ok := strings.Cut(string(text), "\n"+name+" ")
-		line, _, _ := strings.Cut(after, "\n")
-		v, err := strconv.ParseFloat(line, 64)
-		if !ok || err != nil {
-			t.Fatalf("node %d has no %s", n.Index, name)
-		}
-		sum += v
+		sum += counterOf(t, n, name)
 	}
 	return sum
+}
+
+// counterOf is a node's metric without labels.
+func counterOf(t *testing.T, n *proc.Node, name string) float64 {
+	t.Helper()
+	r, err := http.Get(n.URL("/metrics"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r.Body)
+	_ = r.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, ok := strings.Cut(string(text), "\n"+name+" ")
+	line, _, _ := strings.Cut(after, "\n")
+	v, err := strconv.ParseFloat(line, 64)
+	if !ok || err != nil {
+		t.Fatalf("node %d has no %s", n.Index, name)
+	}
+	return v
 }
 
 // steadyLoad asks all nodes in turns, when a request is due and not when the last was answered: a slow answer doesn't slow the load down.

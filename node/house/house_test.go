@@ -31,7 +31,7 @@ var ranks = [][]string{
 	{"node/fault", "vnodes", "node/clock", "node/row", "node/metrics", "node/config", "node/disk", "node/trace", "query/types"},
 	{"node/tlsconf", "node/rpc", "node/rpc/simnet", "node/storage", "query/cql", "coordinator/consistency", "antientropy/merkle"},
 	{"gossip", "coordinator/paxos", "coordinator/readrepair", "query/wire", "query/schema", "antientropy/stream"},
-	{"gossip/metalog", "hints", "antientropy", "coordinator", "coordinator/replica"},
+	{"gossip/metalog", "hints", "antientropy", "coordinator", "coordinator/batchlog", "coordinator/replica"},
 	{"query/auth", "query/virtual", "query/plan", "query/exec", "query"},
 	{"query/native", "query/httpapi", "query/load", "query/shell", "query/conform"},
 	{"node", "node/check", "node/proc", "node/demo", "node/bench", "node/sim", "node/e2e", "node/house"},

@@ -48,6 +48,9 @@ const (
 	VerbTrace
 	// VerbRepairRun begins, follows and ends a repair that a person asked for, and asks for anti-entropy's records.
 	VerbRepairRun
+	// VerbBatchLog keeps a logged batch until VerbBatchDone says that it was written.
+	VerbBatchLog
+	VerbBatchDone
 )
 
 // Errors of a call. Remote failures come back as *RemoteError.

@@ -7,7 +7,7 @@ var verbNames = [...]string{
 	VerbMetaLearn: "meta-learn", VerbMetaPull: "meta-pull", VerbMetaPropose: "meta-propose", VerbWrite: "write", VerbRead: "read",
 	VerbStream: "stream", VerbStatus: "status", VerbApplied: "applied", VerbPaxosPrepare: "paxos-prepare", VerbPaxosAccept: "paxos-accept",
 	VerbPaxosCommit: "paxos-commit", VerbTree: "tree", VerbRepair: "repair", VerbTrace: "trace",
-	VerbRepairRun: "repair-run",
+	VerbRepairRun: "repair-run", VerbBatchLog: "batch-log", VerbBatchDone: "batch-done",
 }
 
 // String is the verb's name in logs and errors.

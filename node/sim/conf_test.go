@@ -3,9 +3,11 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"nodedb/coordinator/consistency"
+	"nodedb/node/check"
 	"nodedb/node/config"
 	"nodedb/node/rpc/simnet"
 )
@@ -31,7 +33,7 @@ type conf struct {
 	think    time.Duration
 	busy     time.Duration // how long the sessions work
 	vary     bool          // some writes go at ALL or ONE
-	loads    []string      // workloads; nil: all
+	loads    []string      // workloads; nil: all but those of one family alone
 	steady   int           // the last so many machines: only they coordinate, and nothing befalls them while they do; 0: all coordinate, and all may fail
 }
 
@@ -79,6 +81,14 @@ func (c *conf) loosen(r *rand.Rand, whole bool) {
 
 // never is an anti_entropy_target, or grace, that no run lasts for.
 const never = 10000 * time.Hour
+
+// workloads are the names of those that the sessions do.
+func (c *conf) workloads() []string {
+	if c.loads != nil {
+		return c.loads
+	}
+	return slices.DeleteFunc(check.Names(), func(name string) bool { return name == "logged" })
+}
 
 // movable are the machines that faults may befall.
 func (c *conf) movable() []int { return all(c)[:c.nodes-c.steady] }

@@ -128,6 +128,19 @@ var families = []*family{
 		c.hints, c.window, c.target, c.grace = 1<<30, 3*time.Hour, never, never
 		c.rate = pick[int64](r, 8<<10, 64<<10, 32<<20) // slow ones are still under way when their holders fail
 	}, faults: handoffFaults},
+	{name: "logged", row: "29", meets: []kind{kindKill, kindPower, kindPartition}, shape: func(r *rand.Rand, c *conf) {
+		c.loads = []string{"logged", "registers"}
+		c.think = pick(r, 20*time.Millisecond, 100*time.Millisecond) // a crash finds some under way
+	}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return oneByOne(r, c, func() *fault {
+			f := &fault{kind: pick(r, kindKill, kindKill, kindPower, kindPower, kindPartition, kindNet), last: ms(r, 100, 9000), after: operations(r),
+				who: shuffled(r, all(c))[:1+r.IntN(2)], keep: pick(r, 0, 50), net: lossyNet(r)}
+			if f.kind == kindKill {
+				f.keep = 100
+			}
+			return f
+		})
+	}},
 	{name: "repair", row: "-", shape: func(r *rand.Rand, c *conf) {
 		c.nodes = 3 + 2*r.IntN(2)
 		c.rf = c.nodes

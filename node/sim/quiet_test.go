@@ -14,6 +14,7 @@ import (
 // Bounds of the liveness phase, in virtual time.
 const (
 	startBound = 60 * time.Second  // until every node has started
+	batchBound = 60 * time.Second  // until every logged batch is there as a whole, or not at all (row 29)
 	quietBound = 120 * time.Second // until nodes see each other, have one schema and no hints
 	poll       = 500*time.Millisecond + 7
 )
@@ -73,7 +74,8 @@ func (w *world) ready(bound time.Duration) bool {
 // liveness: with nothing wrong any more everything must become quiet and equal, nothing acknowledged may be missing, and new writes succeed.
 func (w *world) liveness(clients []check.Client) {
 	ctx := context.Background()
-	if w.family.agree > 0 && !w.await(w.family.agree, "agreed", w.disagree) || !w.await(quietBound, "quiet", w.unquiet) {
+	if w.family.agree > 0 && !w.await(w.family.agree, "agreed", w.disagree) || !w.await(batchBound, "without an open batch", w.openBatches) ||
+		!w.await(quietBound, "quiet", w.unquiet) {
 		return
 	}
 	first := clients[w.seed%uint64(len(clients))]
@@ -113,6 +115,20 @@ func (w *world) disagree() string {
 		}
 	}
 	return why
+}
+
+// openBatches says who keeps a logged batch that is not known to be written.
+func (w *world) openBatches() string {
+	list, why := w.nodes()
+	if why != "" {
+		return why
+	}
+	for _, m := range list[0].Status().Nodes {
+		if m.OpenBatches > 0 {
+			return fmt.Sprintf("%s keeps %d batches", m.Address, m.OpenBatches)
+		}
+	}
+	return ""
 }
 
 // unquiet says what still goes on: "" once all nodes are at one epoch with one schema and ring, and no hint waits anywhere.

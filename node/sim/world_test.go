@@ -116,7 +116,7 @@ func newWorld(s scenario, logs bool) *world {
 		w.machines = append(w.machines, newMachine(w, i+1))
 	}
 	w.suite = check.New(check.Options{
-		Seed: s.seed, Level: w.conf.level, Sessions: w.conf.sessions, Think: w.conf.think, Steps: s.steps, Workloads: w.conf.loads, Vary: w.conf.vary,
+		Seed: s.seed, Level: w.conf.level, Sessions: w.conf.sessions, Think: w.conf.think, Steps: s.steps, Workloads: w.conf.workloads(), Vary: w.conf.vary,
 		Replication: fmt.Sprintf("{'class': 'SimpleStrategy', 'replication_factor': %d}", w.conf.rf),
 	})
 	return w

@@ -69,6 +69,48 @@ func (e *Engine) PutSystem(pairs ...Pair) error {
 	return b.Close()
 }
 
+// ApplySystem writes entries atomically and calls done as Apply does, when they are as durable as the mode promises: for entries that come with each request
+// (the batch log). A full disk refuses them, unless they only delete.
+//
+// Errors: as Apply's.
+func (e *Engine) ApplySystem(pairs []Pair, done func(error)) {
+	if err := e.enter(); err != nil {
+		done(err)
+		return
+	}
+	w := writes.Get().(*write)
+	w.tables = e.tables.Load()
+	if err := e.encodeSystem(w, pairs); err != nil {
+		e.counts.refused.Add(1)
+		w.drop()
+		e.leave()
+		done(err)
+		return
+	}
+	e.commit(w, nil, done)
+}
+
+// encodeSystem makes a batch of system entries.
+func (e *Engine) encodeSystem(w *write, pairs []Pair) error {
+	w.batch = e.db.NewBatch()
+	for i := range pairs {
+		key := appendSystemKey(nil, spaceSystem, pairs[i].Key)
+		if pairs[i].Value == nil {
+			_ = w.batch.Delete(key, nil) // batches that are not indexed take anything
+			continue
+		}
+		if err := e.space.admit(); err != nil {
+			return err
+		}
+		_ = w.batch.Set(key, pairs[i].Value, nil)
+	}
+	if w.size() > maxSystemBytes {
+		return fmt.Errorf("%w: system entries of %d bytes, at most %d are allowed", ErrTooLarge, w.size(), maxSystemBytes)
+	}
+	e.space.wrote(w.size())
+	return nil
+}
+
 // ScanSystem calls f for the entries with a prefix, in key order, until it returns false. value is valid until f
 // returns.
 func (e *Engine) ScanSystem(prefix string, f func(key string, value []byte) bool) error {

@@ -106,9 +106,6 @@ func (r *request) apply(kind cql.BatchKind, writes []coordinator.Write) (*Result
 	req := &coordinator.WriteRequest{Level: r.params.Level, Kind: coordinator.WriteBatch, Writes: writes, Trace: r.trace}
 	if kind == cql.Unlogged {
 		req.Kind = coordinator.WriteUnloggedBatch
-	} else if len(writes) > 1 {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("This logged batch covers %d partitions: each of them is written atomically, "+
-			"but not all of them together, until the batch log of a later release", len(writes)))
 	}
 	if err := r.send(req); err != nil {
 		return nil, err

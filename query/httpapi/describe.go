@@ -28,6 +28,7 @@ type RingNode struct {
 	LoadBytes    uint64 `json:"load_bytes"`
 	PendingHints int64  `json:"pending_hints" doc:"that wait, on all nodes that answered, to be delivered to it"`
 	LostHints    int64  `json:"lost_hints" doc:"that overflowed, expired, were damaged or refused since those nodes started: left to anti-entropy"`
+	OpenBatches  int64  `json:"open_batches" doc:"logged batches that it keeps until they are written"`
 }
 
 func (s *Server) ring(w http.ResponseWriter, r *http.Request) {

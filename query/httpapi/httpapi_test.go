@@ -458,7 +458,7 @@ func TestHealth(t *testing.T) {
 	if w := do(s, "GET", "/metrics", ""); w.Body.String() != "nodedb_up 1\n" {
 		t.Error(w.Body)
 	}
-	want := `{"cluster":"demo","epoch":7,"nodes":[{"host_id":"6f1a","address":"127.0.0.1","dc":"dc","rack":"r","state":"up","tokens":16,"load_bytes":0,"pending_hints":0,"lost_hints":0}]}`
+	want := `{"cluster":"demo","epoch":7,"nodes":[{"host_id":"6f1a","address":"127.0.0.1","dc":"dc","rack":"r","state":"up","tokens":16,"load_bytes":0,"pending_hints":0,"lost_hints":0,"open_batches":0}]}`
 	if w := do(s, "GET", "/v1/ring", ""); w.Body.String() != want {
 		t.Error(w.Body)
 	}
