@@ -194,7 +194,7 @@ async function aNodeMayDieUnderLoad() {
 
 async function aNewNodeIsTold() {
   await tell('add');
-  const host = await eventually(() => onHost(4), 'the fourth node');
+  const host = await eventually(() => onHost(4)?.isUp() && onHost(4), 'the fourth node');
   await eventually(() => host.tokens?.length === 16, 'its tokens');
   await eventually(async () => String((await client.execute('SELECT host_id FROM system.local', [], { host })).first().host_id) === String(host.hostId), 'its answer');
 }
