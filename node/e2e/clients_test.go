@@ -34,6 +34,13 @@ var clients = []client{
 		install: [][]string{{"npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"}},
 		run:     []string{"node", "{dir}/suite.js"},
 	},
+	{
+		name: "java", folder: "java", tools: []string{"java", "javac", "mvn"}, pins: []string{"pom.xml"},
+		install: [][]string{{"mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory={dir}/lib", "-DincludeScope=runtime"}},
+		build: [][]string{{"sh", "-c", "javac -nowarn -processor com.datastax.oss.driver.internal.mapper.processor.MapperProcessor -cp '{dir}/lib/*' " +
+			"-d '{dir}/classes' '{dir}'/src/*.java"}},
+		run: []string{"java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", "{dir}/classes:{dir}/lib/*", "Suite"},
+	},
 }
 
 type client struct {
