@@ -128,19 +128,10 @@ var families = []*family{
 		c.hints, c.window, c.target, c.grace = 1<<30, 3*time.Hour, never, never
 		c.rate = pick[int64](r, 8<<10, 64<<10, 32<<20) // slow ones are still under way when their holders fail
 	}, faults: handoffFaults},
-	{name: "logged", row: "29", meets: []kind{kindKill, kindPower, kindPartition}, shape: func(r *rand.Rand, c *conf) {
+	{name: "logged", row: "29", meets: []kind{kindKill, kindPower, kindPartition, kindNet}, shape: func(r *rand.Rand, c *conf) {
 		c.loads = []string{"logged", "registers"}
 		c.think = pick(r, 20*time.Millisecond, 100*time.Millisecond) // a crash finds some under way
-	}, faults: func(r *rand.Rand, c *conf) []*fault {
-		return oneByOne(r, c, func() *fault {
-			f := &fault{kind: pick(r, kindKill, kindKill, kindPower, kindPower, kindPartition, kindNet), last: ms(r, 100, 9000), after: operations(r),
-				who: shuffled(r, all(c))[:1+r.IntN(2)], keep: pick(r, 0, 50), net: lossyNet(r)}
-			if f.kind == kindKill {
-				f.keep = 100
-			}
-			return f
-		})
-	}},
+	}, faults: loggedFaults},
 	{name: "repair", row: "-", shape: func(r *rand.Rand, c *conf) {
 		c.nodes = 3 + 2*r.IntN(2)
 		c.rf = c.nodes
@@ -164,6 +155,27 @@ var families = []*family{
 		}
 		return list
 	}},
+}
+
+// loggedFaults: machines fail, half of the time while the network loses what they send: then batches are under way of which some partitions are written and
+// others not.
+func loggedFaults(r *rand.Rand, c *conf) (list []*fault) {
+	for _, f := range oneByOne(r, c, func() *fault {
+		f := &fault{kind: pick(r, kindKill, kindKill, kindPower, kindPower, kindPartition, kindNet), last: ms(r, 100, 9000), after: operations(r),
+			who: shuffled(r, all(c))[:1+r.IntN(2)], keep: pick(r, 0, 50), net: lossyNet(r)}
+		if f.kind == kindKill {
+			f.keep = 100
+		}
+		return f
+	}) {
+		list = append(list, f)
+		if (f.kind == kindKill || f.kind == kindPower) && r.IntN(2) == 0 {
+			bad := c.net
+			bad.Drop = pick(r, 0.15, 0.4)
+			list = append(list, &fault{kind: kindNet, at: max(0, f.at-ms(r, 200, 1500)), last: ms(r, 2000, 5000), net: bad})
+		}
+	}
+	return list
 }
 
 // holderFaults: one machine is down while others write, and then those that hold its hints lose their power, one after the other, as it comes back.
