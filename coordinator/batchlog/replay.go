@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	// lookEvery is how often Run looks for what is due.
-	lookEvery = time.Second
+	// lookEvery is how often Run looks for what is due: about a second, but never at one instant with what looks each second (hints), for a simulation can't
+	// repeat in which order the two go.
+	lookEvery = 997 * time.Millisecond
 	// maxTrying bounds the entries that are being written again.
 	maxTrying = 16
 	// warnEvery tries in vain the log tells of an entry.
