@@ -10,8 +10,9 @@ const (
 	// lookEvery is how often Run looks for what is due: about a second, but never at one instant with what looks each second (hints), for a simulation can't
 	// repeat in which order the two go.
 	lookEvery = 997 * time.Millisecond
-	// maxTrying bounds the entries that are being written again.
-	maxTrying = 16
+	// maxTrying bounds the entries that are being written again: fewer than the writes that a replica lets wait for which no client waits (16), or this node's own
+	// replica would shed some of what is begun at once, and they would be written to the others in vain.
+	maxTrying = 8
 	// warnEvery tries in vain the log tells of an entry.
 	warnEvery = 15
 )
