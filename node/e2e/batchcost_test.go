@@ -3,10 +3,7 @@ package e2e
 import (
 	"flag"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -64,24 +61,4 @@ func sendBatches(t *testing.T, c *proc.Cluster, kind string, clients, n int) (to
 	}
 	all.Wait()
 	return took
-}
-
-// cpuOf is what all nodes have used of the processors, to a hundredth of a second.
-func cpuOf(t *testing.T, c *proc.Cluster) (sum time.Duration) {
-	t.Helper()
-	for _, n := range c.Nodes {
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.Pid()))
-		if err != nil {
-			t.Skip("counts CPU in /proc")
-		}
-		_, rest, _ := strings.Cut(string(raw), ") ")
-		for _, field := range strings.Fields(rest)[11:13] { // user, system: ticks of 10 ms
-			ticks, err := strconv.Atoi(field)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sum += time.Duration(ticks) * 10 * time.Millisecond
-		}
-	}
-	return sum
 }
