@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,11 +31,12 @@ import (
 
 // oneReplica is an exec.Cluster of one replica: the real storage engine on memory files. Schema changes are applied at once and told to the server.
 type oneReplica struct {
-	store   *storage.Engine
-	catalog atomic.Pointer[schema.Catalog]
-	ring    *vnodes.Ring
-	server  atomic.Pointer[Server]
-	traces  *trace.Recorder
+	changing sync.Mutex // a schema change reads the catalog and replaces it
+	store    *storage.Engine
+	catalog  atomic.Pointer[schema.Catalog]
+	ring     *vnodes.Ring
+	server   atomic.Pointer[Server]
+	traces   *trace.Recorder
 }
 
 func newOneReplica(t testing.TB, address string) *oneReplica {
@@ -89,6 +91,8 @@ func (n *oneReplica) Read(ctx context.Context, r *coordinator.ReadRequest, done 
 }
 
 func (n *oneReplica) ChangeSchema(_ context.Context, ch *schema.Change) (schema.Target, string, error) {
+	n.changing.Lock()
+	defer n.changing.Unlock()
 	old := n.catalog.Load()
 	next, target, err := old.Apply(ch, old.Epoch+1)
 	if err != nil {
