@@ -192,11 +192,17 @@ type answer struct {
 	lines []string
 }
 
-// line adds one line: line ends inside of it are written \n.
+// line adds one line: control characters inside of it are written as Go has them.
 func (a *answer) line(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	text = strings.ReplaceAll(strings.ReplaceAll(text, `\`, `\\`), "\n", `\n`)
-	a.lines = append(a.lines, strings.ReplaceAll(text, "\r", `\r`))
+	var b strings.Builder
+	for _, r := range fmt.Sprintf(format, args...) {
+		if r < ' ' || r == '\\' || r == 0x7f {
+			b.WriteString(strings.Trim(strconv.Quote(string(r)), `"`))
+			continue
+		}
+		b.WriteRune(r)
+	}
+	a.lines = append(a.lines, b.String())
 }
 
 func (a *answer) error(e *wire.Error) {

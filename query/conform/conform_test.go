@@ -166,8 +166,10 @@ func play(t *testing.T, s *Step, got []string) {
 		reason = ""
 	case verdict == Worded:
 		reason = Words
-	case reason == "" || reason == Words:
-		reason = Mistake
+	case reason == "" || reason == Words || reason == Mistake:
+		if reason = onPurpose(s, got); reason == "" {
+			reason = Mistake
+		}
 	}
 	if *record || *rewrite {
 		s.Reason, s.Local = reason, nil

@@ -10,6 +10,9 @@ import (
 func Generated() map[string][]Step {
 	all := map[string][]Step{}
 	maps.Copy(all, typeScripts())
+	maps.Copy(all, functionScripts())
+	all["casts"] = castScript()
+	all["arithmetic"] = arithmeticScript()
 	return all
 }
 
@@ -27,12 +30,6 @@ func (s *script) bind(statement string, values ...string) {
 
 // options sets those of the last step.
 func (s *script) options(text string) { s.steps[len(s.steps)-1].Options = text }
-
-// say puts a comment before the step that comes next.
-func (s *script) say(format string, args ...any) func(*script) {
-	at := len(s.steps)
-	return func(s *script) { s.steps[at].Comment = []string{fmt.Sprintf(format, args...)} }
-}
 
 // word makes a name of a type's text.
 func word(text string) string {

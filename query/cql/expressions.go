@@ -208,11 +208,30 @@ func (p *parser) callOrColumn(sc scope) Expr {
 	}
 	c := &Call{Pos: start.pos}
 	c.Name = p.functionName()
+	if cellFunctions[c.Name.Name] {
+		return p.cellCall(sc, c)
+	}
 	if c.Name.Name == "count" && c.Name.Keyspace == "" && p.countStar() {
 		c.Star = true
 		return c
 	}
 	c.Args = p.elements("(", ")", sc)
+	return c
+}
+
+// cellFunctions are syntax rather than functions: they stand among selectors, without a keyspace, and take one column or a part of it.
+var cellFunctions = map[string]bool{"writetime": true, "maxwritetime": true, "ttl": true}
+
+func (p *parser) cellCall(sc scope, c *Call) Expr {
+	if sc != inSelector || c.Name.Keyspace != "" {
+		p.failAt(c.Pos, c.Name.Name, "a value is expected here; "+c.Name.Name+" is of a column, in the selection of a SELECT", "")
+	}
+	p.expect("(")
+	if !isName(p.tok) || p.peek().sym == "(" {
+		p.failWant("a column")
+	}
+	c.Args = []Expr{p.postfix(sc)}
+	p.expect(")")
 	return c
 }
 
@@ -246,11 +265,12 @@ func (p *parser) column(sc scope, start token) Expr {
 	return nil
 }
 
-// countStar reads (*) or (1) behind COUNT; it leaves everything else alone.
+// countStar reads (*) or a literal such as (1) behind COUNT; it leaves everything else alone.
 func (p *parser) countStar() bool {
 	after := p.lex
 	arg, end := after.next(), after.next()
-	if arg.sym != "*" && arg.text != "1" || end.sym != ")" {
+	_, literal := constantKinds[arg.kind]
+	if !literal && arg.sym != "*" && arg.sym != "TRUE" && arg.sym != "FALSE" || end.sym != ")" {
 		return false
 	}
 	p.next()

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"nodedb/query/cql"
-	"nodedb/query/schema"
 	"nodedb/query/types"
 )
 
@@ -58,6 +57,9 @@ func (c *compiler) untyped(e cql.Expr, want *types.Type, name string) (*Expr, er
 		return nil, err
 	}
 	if want != nil && !assignable(want, x.Type) {
+		if call, ok := e.(*cql.Call); ok {
+			return nil, at(e, "Type error: cannot assign result of function system.%s (type %s) to %s (type %s)", call.Name.Name, x.Type, name, want)
+		}
 		return nil, at(e, "Type error: cannot assign result of %s (type %s) to %s (type %s)", e, x.Type, name, want)
 	}
 	return x, nil
@@ -80,11 +82,13 @@ func (c *compiler) computed(e cql.Expr, want *types.Type, name string) (*Expr, e
 		return c.elementRef(e)
 	case *cql.Field:
 		return c.fieldRef(e)
+	case *cql.Slice:
+		return c.sliceRef(e)
 	}
 	return nil, at(e, "%s cannot stand here", e)
 }
 
-// assignable reports whether a value of type got may go where want is expected.
+// assignable reports whether a value of type got may go where want is expected: the bytes are taken as they are.
 func assignable(want, got *types.Type) bool {
 	if want.Equal(got) || thawed(want).Equal(thawed(got)) {
 		return true
@@ -96,10 +100,14 @@ func assignable(want, got *types.Type) bool {
 		return got.Kind == types.Timeuuid
 	case types.Bigint:
 		return got.Kind == types.Counter || got.Kind == types.Timestamp
-	case types.Counter:
+	case types.Counter, types.Time, types.Timestamp:
 		return got.Kind == types.Bigint
+	case types.Date:
+		return got.Kind == types.Int
+	case types.Varint:
+		return got.Kind == types.Int || got.Kind == types.Bigint
 	case types.Blob:
-		return false
+		return true
 	}
 	return false
 }
@@ -175,6 +183,9 @@ func shorten(s string) string {
 func preferred(e *cql.Constant) *types.Type {
 	switch e.Type {
 	case cql.String:
+		if types.AsciiType.Validate([]byte(e.Text)) == nil {
+			return types.AsciiType
+		}
 		return types.VarcharType
 	case cql.Integer:
 		for _, t := range []*types.Type{types.IntType, types.BigintType} {
@@ -225,6 +236,9 @@ func (c *compiler) typeHint(e *cql.TypeHint, want *types.Type, name string) (*Ex
 	}
 	if want != nil && !assignable(want, t) {
 		return nil, at(e, "Cannot assign value %s to %s of type %s", shorten(e.String()), name, want)
+	}
+	if want != nil {
+		t = want
 	}
 	return c.expr(e.Value, t, name)
 }
@@ -470,27 +484,4 @@ func (c *compiler) fieldRef(e *cql.Field) (*Expr, error) {
 		}
 	}
 	return nil, at(e.Name, "%s of type %s has no field %s; its fields are %s", e.Of, of.Type, e.Name.Name, strings.Join(of.Type.Fields, ", "))
-}
-
-// cellOf compiles the argument of WRITETIME and TTL: a plain column that isn't part of the key.
-func (c *compiler) cellOf(e *cql.Call) (*schema.Column, error) {
-	if len(e.Args) != 1 {
-		return nil, at(e, "%s takes one column", e.Name.Name)
-	}
-	ref, ok := e.Args[0].(*cql.Column)
-	if !ok {
-		return nil, at(e, "Cannot use function %s on %s: it takes a column", e.Name.Name, e.Args[0])
-	}
-	col, err := c.column(ref.Ident)
-	switch {
-	case err != nil:
-		return nil, err
-	case col.Kind == schema.PartitionKey || col.Kind == schema.Clustering:
-		return nil, at(e, "Cannot use selection function %s on PRIMARY KEY part %s", e.Name.Name, col.Name)
-	case col.Type.IsMultiCell():
-		return nil, at(e, "Cannot use selection function %s on non-frozen collection %s", e.Name.Name, col.Name)
-	case c.table.Virtual:
-		return nil, at(e, "Cannot use selection function %s on the virtual table %s", e.Name.Name, c.table.Name)
-	}
-	return col, nil
 }

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"math"
+	"slices"
 	"time"
 
 	"nodedb/node/row"
@@ -144,18 +146,102 @@ func (r *Row) cell(c *schema.Column) (row.Cell, bool) {
 	return cell, ok && cell.LiveAt(r.Now)
 }
 
-func (r *Row) writeTime(c *schema.Column) []byte {
-	cell, ok := r.cell(c)
-	if !ok {
-		return nil
+// stamped gives what of makes of a column's cell; or of the elements that which selects (nil: of all), as a list or of the only one. nil where there are none.
+func (r *Row) stamped(c *schema.Column, which func(path []byte) bool, list bool, of func(row.Cell) []byte) []byte {
+	if !c.Type.IsMultiCell() {
+		cell, ok := r.cell(c)
+		if !ok {
+			return nil
+		}
+		return of(cell)
 	}
-	return types.AppendInt64(nil, cell.Timestamp)
+	var values [][]byte
+	r.elements(c, func(cell row.Cell, live bool) {
+		switch {
+		case which != nil && !which(cell.Path):
+		case live:
+			values = append(values, of(cell))
+		default:
+			values = append(values, nil)
+		}
+	})
+	switch {
+	case len(values) == 0:
+		return nil
+	case !list:
+		return values[0]
+	}
+	out := types.AppendCount(nil, len(values))
+	for _, v := range values {
+		out = types.AppendElement(out, v)
+	}
+	return out
 }
 
-func (r *Row) ttl(c *schema.Column) []byte {
-	cell, ok := r.cell(c)
-	if !ok || cell.Expiry == row.NoExpiry {
+// elements calls f with the live elements of a column, in the order that the collection is shown in; of a user type, with every field.
+func (r *Row) elements(c *schema.Column, f func(cell row.Cell, live bool)) {
+	x := &r.Cells
+	if c.Kind == schema.Static {
+		x = &r.Static
+	}
+	from, to := x.Span(c.ID)
+	var live []row.Cell
+	for i := from; i < to; i++ {
+		if cell := x.At(i); cell.LiveAt(r.Now) {
+			live = append(live, cell)
+		}
+	}
+	switch c.Type.Kind {
+	case types.Set, types.Map:
+		key := c.Type.Elems[0]
+		slices.SortStableFunc(live, func(a, b row.Cell) int { return key.Compare(a.Path, b.Path) })
+	case types.UDT:
+		r.fields(c, live, f)
+		return
+	}
+	for _, cell := range live {
+		f(cell, true)
+	}
+}
+
+// fields calls f for each field of a user type, if any is there.
+func (r *Row) fields(c *schema.Column, live []row.Cell, f func(cell row.Cell, live bool)) {
+	for i := 0; i < len(c.Type.Elems) && len(live) > 0; i++ {
+		at := slices.IndexFunc(live, func(cell row.Cell) bool { return len(cell.Path) == 2 && int(cell.Path[0])<<8|int(cell.Path[1]) == i })
+		if at < 0 {
+			f(row.Cell{}, false)
+			continue
+		}
+		f(live[at], true)
+	}
+}
+
+func (r *Row) writeTime(c *schema.Column, which func([]byte) bool, list bool) []byte {
+	return r.stamped(c, which, list, func(cell row.Cell) []byte { return types.AppendInt64(nil, cell.Timestamp) })
+}
+
+// maxWriteTime is the latest timestamp of a column's cells.
+func (r *Row) maxWriteTime(c *schema.Column, which func([]byte) bool) []byte {
+	if !c.Type.IsMultiCell() {
+		return r.writeTime(c, nil, false)
+	}
+	latest, any := int64(math.MinInt64), false
+	r.elements(c, func(cell row.Cell, live bool) {
+		if live && (which == nil || which(cell.Path)) {
+			latest, any = max(latest, cell.Timestamp), true
+		}
+	})
+	if !any {
 		return nil
 	}
-	return types.AppendInt32(nil, int32(cell.Expiry-r.Now))
+	return types.AppendInt64(nil, latest)
+}
+
+func (r *Row) ttl(c *schema.Column, which func([]byte) bool, list bool) []byte {
+	return r.stamped(c, which, list, func(cell row.Cell) []byte {
+		if cell.Expiry == row.NoExpiry {
+			return nil
+		}
+		return types.AppendInt32(nil, int32(cell.Expiry-r.Now))
+	})
 }

@@ -12,17 +12,19 @@ import (
 type Op uint8
 
 const (
-	OpConst     Op = iota // Value
-	OpMarker              // bound value Index
-	OpColumn              // Column of the row
-	OpCall                // Func of Args
-	OpAggregate           // the result of aggregate Index
-	OpWriteTime           // µs of Column
-	OpTTL                 // seconds left of Column
-	OpToken               // token of the row's partition key, or of Args
-	OpCollect             // a collection, tuple, UDT or vector of Args
-	OpElement             // Args[0][Args[1]] of a map or set
-	OpField               // field Index of Args[0]
+	OpConst        Op = iota // Value
+	OpMarker                 // bound value Index
+	OpColumn                 // Column of the row
+	OpCall                   // Func of Args
+	OpAggregate              // the result of aggregate Index
+	OpWriteTime              // µs of Column; of its elements, a list
+	OpMaxWriteTime           // the latest µs of Column
+	OpTTL                    // seconds left of Column; of its elements, a list
+	OpToken                  // token of the row's partition key, or of Args
+	OpCollect                // a collection, tuple, UDT or vector of Args
+	OpElement                // Args[0][Args[1]] of a map or set
+	OpField                  // field Index of Args[0]
+	OpSlice                  // the elements of Args[0], a set or map, from Args[1] to Args[2]
 )
 
 // Expr is a compiled expression: a tree without names, evaluated against bound values and, where columns stand in it, a
@@ -56,10 +58,8 @@ func (e *Expr) Eval(env *Env) ([]byte, error) {
 		return env.Row.Value(e.Index, e.Column), nil
 	case OpAggregate:
 		return env.Aggregates[e.Index], nil
-	case OpWriteTime:
-		return env.Row.writeTime(e.Column), nil
-	case OpTTL:
-		return env.Row.ttl(e.Column), nil
+	case OpWriteTime, OpMaxWriteTime, OpTTL:
+		return e.stamps(env)
 	case OpToken:
 		return e.token(env)
 	case OpCollect:
@@ -68,6 +68,8 @@ func (e *Expr) Eval(env *Env) ([]byte, error) {
 		return e.element(env)
 	case OpField:
 		return e.field(env)
+	case OpSlice:
+		return e.slice(env)
 	}
 	return e.call(env)
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 
 	"nodedb/query/cql"
@@ -11,12 +12,14 @@ import (
 // Function is one overload of a built-in scalar function.
 type Function struct {
 	Name   string
-	Args   []*types.Type // what each argument has to be; nil takes any type
-	Result *types.Type   // nil: Infer
-	Infer  func(args []*types.Type) *types.Type
+	Args   []*types.Type // what each argument has to be
+	Result *types.Type
 	Nulls  bool // is called with nulls; otherwise a null argument gives null
 	Call   func(env *Env, e *Expr, args [][]byte) ([]byte, error)
 }
+
+// apart are the functions that the compiler knows by name.
+var apart = []string{"token", "writetime", "maxwritetime", "ttl", "from_json", "random_float_vector"}
 
 // functions is the registry, by lower-case name. Only init functions of this package add to it.
 var functions = map[string][]*Function{}
@@ -29,8 +32,9 @@ func register(list ...*Function) {
 
 // IsFunction reports whether there is a built-in function of that name, for completion.
 func IsFunction(name string) bool {
-	_, ok := functions[name]
-	return ok
+	_, plain := functions[name]
+	_, made := factories[name]
+	return plain || made || slices.Contains(apart, name)
 }
 
 func (c *compiler) call(e *cql.Call, want *types.Type) (*Expr, error) {
@@ -41,74 +45,110 @@ func (c *compiler) call(e *cql.Call, want *types.Type) (*Expr, error) {
 	switch name {
 	case "token":
 		return c.tokenCall(e)
-	case "writetime", "maxwritetime":
-		col, err := c.cellOf(e)
-		if err != nil {
-			return nil, err
-		}
-		return c.perRow(&Expr{Op: OpWriteTime, Type: types.BigintType, Column: col, Name: name}), nil
-	case "ttl":
-		col, err := c.cellOf(e)
-		if err != nil {
-			return nil, err
-		}
-		return c.perRow(&Expr{Op: OpTTL, Type: types.IntType, Column: col, Name: name}), nil
+	case "writetime", "maxwritetime", "ttl":
+		return c.cellCall(e)
 	}
 	if isAggregate(name) {
 		return c.aggregate(e)
+	}
+	switch name {
+	case "from_json", "fromjson":
+		return c.fromJSON(e, want)
+	case "random_float_vector":
+		return c.randomFloatVector(e)
+	}
+	if f, ok := factories[name]; ok {
+		return c.fromFactory(e, f)
 	}
 	list, ok := functions[name]
 	if !ok {
 		return nil, at(e, "Unknown function '%s'%s", name, meant(name, functionNames()))
 	}
-	return c.resolve(e, list, want)
+	return c.resolve(e, list)
 }
 
-// resolve finds the overload that fits the arguments.
-func (c *compiler) resolve(e *cql.Call, list []*Function, want *types.Type) (*Expr, error) {
-	var firstErr error
-	matched := list[:0:0]
+// fit says how well a term suits a parameter's type.
+type fit uint8
+
+const (
+	unfit fit = iota
+	fits      // it can be taken for it
+	exact     // it is of that type
+)
+
+// suits says how a term suits a type, as Cassandra's testAssignment.
+func (c *compiler) suits(a cql.Expr, t *types.Type) fit {
+	switch a := a.(type) {
+	case *cql.Marker:
+		return fits
+	case *cql.Constant:
+		return constantSuits(a, t)
+	}
+	if c.aggregates != nil {
+		before := len(*c.aggregates)
+		defer func() { *c.aggregates = (*c.aggregates)[:before] }()
+	}
+	if x, err := c.expr(a, nil, ""); err == nil && t.Equal(x.Type) {
+		return exact
+	}
+	if _, err := c.expr(a, t, ""); err != nil {
+		return unfit
+	}
+	return fits
+}
+
+func constantSuits(k *cql.Constant, t *types.Type) fit {
+	if k.Type == cql.Null {
+		if t.Kind == types.Counter {
+			return unfit
+		}
+		return fits
+	}
+	if own := preferred(k); own.Equal(t) {
+		return exact
+	}
+	if slices.Contains(accepts[t.Kind], k.Type) {
+		return fits
+	}
+	return unfit
+}
+
+// resolve finds the overload that fits the arguments: the one of exactly their types, else the only one that can take them.
+func (c *compiler) resolve(e *cql.Call, list []*Function) (*Expr, error) {
+	if len(list) == 1 {
+		if len(list[0].Args) != len(e.Args) {
+			return nil, at(e, "Invalid number of arguments in call to function system.%s: %d required but %d provided", list[0].Name, len(list[0].Args), len(e.Args))
+		}
+		return c.overload(e, list[0])
+	}
+	var compatible []*Function
 	for _, f := range list {
-		if len(f.Args) != len(e.Args) {
-			continue
-		}
-		if want != nil && f.Result != nil && len(list) > 1 && !assignable(want, f.Result) && len(f.Args) == 0 {
-			continue
-		}
-		matched = append(matched, f)
-	}
-	if len(matched) == 0 {
-		return nil, at(e, "Invalid number of arguments in call to function %s: %d provided", e.Name.Name, len(e.Args))
-	}
-	// Arguments whose type is known by themselves choose; others (literals, markers) then take the overload's type.
-	for _, f := range matched {
-		x, err := c.tryOverload(e, f)
-		if err == nil {
-			return x, nil
-		}
-		if firstErr == nil {
-			firstErr = err
+		switch c.suitsAll(e.Args, f) {
+		case exact:
+			return c.overload(e, f)
+		case fits:
+			compatible = append(compatible, f)
 		}
 	}
-	if len(matched) == 1 {
-		return nil, firstErr
+	switch len(compatible) {
+	case 0:
+		return nil, at(e, "Invalid call to function %s, none of its type signatures match (known type signatures: %s)", e.Name.Name, signatures(list))
+	case 1:
+		return c.overload(e, compatible[0])
 	}
-	var kinds []string
-	for _, a := range e.Args {
-		kinds = append(kinds, c.describeArg(a))
-	}
-	return nil, at(e, "Invalid call to function %s, none of its type signatures match (known type signatures: %s)%s",
-		e.Name.Name, signatures(matched), given(kinds))
+	return nil, at(e, "Ambiguous call to function %s (can be matched by following signatures: %s): use type casts to disambiguate", e.Name.Name, signatures(compatible))
 }
 
-func given(kinds []string) string { return "; given: (" + strings.Join(kinds, ", ") + ")" }
-
-func (c *compiler) describeArg(a cql.Expr) string {
-	x, err := c.expr(a, nil, "")
-	if err != nil {
-		return a.String()
+// suitsAll is how the worst argument suits its parameter.
+func (c *compiler) suitsAll(args []cql.Expr, f *Function) fit {
+	if len(args) != len(f.Args) {
+		return unfit
 	}
-	return x.Type.String()
+	worst := exact
+	for i, a := range args {
+		worst = min(worst, c.suits(a, f.Args[i]))
+	}
+	return worst
 }
 
 func signatures(list []*Function) string {
@@ -116,31 +156,25 @@ func signatures(list []*Function) string {
 	for _, f := range list {
 		var args []string
 		for _, a := range f.Args {
-			if a == nil {
-				args = append(args, "any")
-				continue
-			}
 			args = append(args, a.String())
 		}
-		out = append(out, f.Name+"("+strings.Join(args, ", ")+")")
+		out = append(out, "system."+f.Name+" : ("+strings.Join(args, ", ")+") -> "+f.Result.String())
 	}
 	return strings.Join(out, ", ")
 }
 
-func (c *compiler) tryOverload(e *cql.Call, f *Function) (*Expr, error) {
+// overload compiles a call of one function.
+func (c *compiler) overload(e *cql.Call, f *Function) (*Expr, error) {
 	x := &Expr{Op: OpCall, Type: f.Result, Func: f, Name: f.Name}
-	var kinds []*types.Type
 	for i, a := range e.Args {
-		arg, err := c.expr(a, f.Args[i], "arg"+string(rune('0'+i))+"("+f.Name+")")
+		if c.suits(a, f.Args[i]) == unfit {
+			return nil, at(a, "Type error: %s cannot be passed as argument %d of function system.%s of type %s", cql.ColumnName(a), i, f.Name, f.Args[i])
+		}
+		arg, err := c.expr(a, f.Args[i], "arg"+string(rune('0'+i))+"(system."+f.Name+")")
 		if err != nil {
 			return nil, err
 		}
-		x.Args, kinds = append(x.Args, arg), append(kinds, arg.Type)
-	}
-	if f.Infer != nil {
-		if x.Type = f.Infer(kinds); x.Type == nil {
-			return nil, at(e, "Invalid call to function %s with %s", f.Name, kinds)
-		}
+		x.Args = append(x.Args, arg)
 	}
 	return x, nil
 }

@@ -91,7 +91,7 @@ func (c *compiler) nearKeyspace(name string) string {
 
 func functionNames() []string {
 	list := slices.AppendSeq(slices.Collect(maps.Keys(functions)), maps.Keys(aggregateKinds))
-	return append(list, "token", "writetime", "ttl")
+	return append(slices.AppendSeq(list, maps.Keys(factories)), apart...)
 }
 
 // meant asks for the name that looks most like one that doesn't exist; "" when none is near.

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"nodedb/query/cql"
 	"nodedb/query/schema"
 	"nodedb/query/types"
@@ -56,7 +58,20 @@ func (c *compiler) selectStatement(st *cql.Select) (*Select, error) {
 		}
 	}
 	c.finish(s)
+	c.warnAggregate(s)
 	return s, nil
+}
+
+// warnAggregate warns of aggregates that read more than one partition.
+func (c *compiler) warnAggregate(s *Select) {
+	if !s.Grouped {
+		return
+	}
+	if s.Where.Keys == nil {
+		c.plan.Warnings = append(c.plan.Warnings, "Aggregation query used without partition key")
+	} else if slices.ContainsFunc(s.Where.Keys, func(r *Relation) bool { return r.Op == cql.In }) {
+		c.plan.Warnings = append(c.plan.Warnings, "Aggregation query used on multiple partition keys (IN restriction)")
+	}
 }
 
 // limitSpec is how drivers know these markers.
@@ -162,6 +177,8 @@ func hasAggregate(e cql.Expr) bool {
 		return any(e.Of, e.Key)
 	case *cql.Field:
 		return any(e.Of)
+	case *cql.Slice:
+		return any(e.Of, e.From, e.To)
 	}
 	return false
 }
@@ -174,7 +191,7 @@ func (c *compiler) distinct(st *cql.Select, s *Select) error {
 	var bad *Expr
 	var walk func(x *Expr)
 	walk = func(x *Expr) {
-		if x.Op == OpColumn || x.Op == OpWriteTime || x.Op == OpTTL {
+		if x.Op == OpColumn || x.Op == OpWriteTime || x.Op == OpMaxWriteTime || x.Op == OpTTL {
 			selected[x.Column] = true
 			if x.Column.Kind == schema.Clustering || x.Column.Kind == schema.Regular {
 				bad = x

@@ -9,20 +9,21 @@ import (
 	"unicode/utf8"
 )
 
-// jsonStyle is how decimals are written.
+// jsonStyle is for whom JSON is written.
 type jsonStyle uint8
 
 const (
-	cassandraJSON jsonStyle = iota // numbers
-	clientJSON                     // strings
+	cassandraJSON jsonStyle = iota // as Cassandra writes it, to the byte
+	clientJSON                     // decimals, NaN and infinities as strings, numbers as short as they go
 )
 
-// AppendJSON appends a value as JSON, as SELECT JSON writes it: decimals and varints exact numbers, NaN and infinities as strings, map keys as
-// strings, blobs "0x…", null real. The empty value of a type that is not text is "".
+// AppendJSON appends a value as JSON, as SELECT JSON writes it: decimals and varints exact numbers, floats as Java prints them, NaN and infinities null,
+// map keys as strings, blobs "0x…", the empty value of other types "".
 func (t *Type) AppendJSON(dst, value []byte) []byte { return t.appendJSON(dst, value, cassandraJSON) }
 
-// AppendClientJSON is AppendJSON but for decimals, which are strings, nested ones too: most readers of JSON make doubles of numbers, and a decimal is
-// chosen to be exact. Varints are numbers, whose text is exact.
+// AppendClientJSON appends a value as JSON for programs that read it. Decimals are strings, nested ones too: most readers of JSON make doubles of
+// numbers, and a decimal is chosen to be exact. Varints are numbers, whose text is exact. NaN and infinities are strings, the empty value of a type that
+// is not text is "".
 func (t *Type) AppendClientJSON(dst, value []byte) []byte {
 	return t.appendJSON(dst, value, clientJSON)
 }
@@ -38,6 +39,11 @@ func (t *Type) appendJSON(dst, value []byte, style jsonStyle) []byte {
 		return t.appendNestedJSON(dst, value, style)
 	case len(value) == 0 && t.Kind != Blob && t.Kind != Custom:
 		return append(dst, `""`...)
+	}
+	if style == cassandraJSON {
+		if out, ok := t.appendJavaJSON(dst, value); ok {
+			return out
+		}
 	}
 	switch t.Kind {
 	case Boolean:

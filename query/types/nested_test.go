@@ -117,7 +117,7 @@ func TestNestedForms(t *testing.T) {
 		if got := string(c.typ.AppendLiteral(nil, v)); got != c.literal {
 			t.Errorf("%s as literal %s, want %s", c.text, got, c.literal)
 		}
-		if got := string(c.typ.AppendJSON(nil, v)); got != c.jsonText {
+		if got := string(c.typ.AppendClientJSON(nil, v)); got != c.jsonText {
 			t.Errorf("%s as JSON %s, want %s", c.text, got, c.jsonText)
 		}
 		if back, err := c.typ.FromJSON([]byte(c.jsonText)); err != nil || !bytes.Equal(back, v) {

@@ -30,7 +30,7 @@ func TestScalarBytes(t *testing.T) {
 		bytes   string
 		printed string // as text, "" for the same
 		literal string // "" for the same as printed
-		json    string // "" for the same as literal
+		json    string // for clients; "" for the same as literal
 	}{
 		{TinyintType, "-128", "80", "", "", ""},
 		{SmallintType, "32767", "7fff", "", "", ""},
@@ -60,12 +60,12 @@ func TestScalarBytes(t *testing.T) {
 		{VarintType, "-129", "ff7f", "", "", ""},
 		{VarintType, "18446744073709551616", "010000000000000000", "", "", ""},
 		{VarintType, "-18446744073709551616", "ff0000000000000000", "", "", ""},
-		{DecimalType, "1.00", "00000002 64", "", "", ""},
-		{DecimalType, "-0.05", "00000002 fb", "", "", ""},
-		{DecimalType, "1e3", "fffffffd 01", "1E+3", "", ""},
-		{DecimalType, ".5", "00000001 05", "0.5", "", ""},
-		{DecimalType, "12345E-12", "0000000c 3039", "1.2345E-8", "", ""},
-		{DecimalType, "0.000001", "00000006 01", "", "", ""},
+		{DecimalType, "1.00", "00000002 64", "", "", `"1.00"`},
+		{DecimalType, "-0.05", "00000002 fb", "", "", `"-0.05"`},
+		{DecimalType, "1e3", "fffffffd 01", "1E+3", "", `"1E+3"`},
+		{DecimalType, ".5", "00000001 05", "0.5", "", `"0.5"`},
+		{DecimalType, "12345E-12", "0000000c 3039", "1.2345E-8", "", `"1.2345E-8"`},
+		{DecimalType, "0.000001", "00000006 01", "", "", `"0.000001"`},
 		{TimestampType, "2013-01-01T10:00:00Z", "0000013bf58da900", "2013-01-01 10:00:00.000000+0000", "'2013-01-01 10:00:00.000+0000'",
 			`"2013-01-01 10:00:00.000Z"`},
 		{TimestampType, "-1", "ffffffffffffffff", "1969-12-31 23:59:59.999000+0000", "'1969-12-31 23:59:59.999+0000'", `"1969-12-31 23:59:59.999Z"`},
@@ -102,7 +102,7 @@ func TestScalarBytes(t *testing.T) {
 			if c.json == "" {
 				c.json = c.literal
 			}
-			if s := string(c.typ.AppendJSON(nil, got)); s != c.json {
+			if s := string(c.typ.AppendClientJSON(nil, got)); s != c.json {
 				t.Errorf("JSON %s, want %s", s, c.json)
 			}
 			if back, err := c.typ.FromJSON([]byte(c.json)); err != nil || !bytes.Equal(back, want) {

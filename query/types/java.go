@@ -1,0 +1,89 @@
+package types
+
+import (
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// appendJavaJSON appends what Cassandra's JSON has as Java prints it; ok is false for types that it has as everybody.
+func (t *Type) appendJavaJSON(dst, value []byte) (out []byte, ok bool) {
+	switch t.Kind {
+	case Float, Double:
+		bits := 64
+		if t.Kind == Float {
+			bits = 32
+		}
+		f := t.float(value)
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			return append(dst, "null"...), true
+		}
+		return appendJavaFloat(dst, f, bits), true
+	case Inet:
+		if a, valid := netip.AddrFromSlice(value); valid {
+			return append(appendJavaInet(append(dst, '"'), a), '"'), true
+		}
+	case Date:
+		if d := DateTime(Uint32(value)); len(value) == 4 && d.Year() > 9999 {
+			return append(t.appendScalar(append(dst, '"', '+'), value, plain), '"'), true
+		}
+	case Duration:
+		if d, err := DecodeDuration(value); err == nil && d == (DurationValue{}) {
+			return append(dst, `""`...), true
+		}
+	}
+	return dst, false
+}
+
+// appendJavaFloat appends a finite number as Double.toString and Float.toString do: at least one digit on both sides of the point, in scientific notation
+// outside of 10^-3 to 10^7.
+func appendJavaFloat(dst []byte, f float64, bits int) []byte {
+	if f == 0 {
+		if math.Signbit(f) {
+			dst = append(dst, '-')
+		}
+		return append(dst, "0.0"...)
+	}
+	if a := math.Abs(f); a >= 1e-3 && a < 1e7 {
+		return appendPoint(dst, strconv.FormatFloat(f, 'f', -1, bits))
+	}
+	text := strconv.FormatFloat(f, 'e', -1, bits)
+	if !strings.Contains(text, ".") && strings.Contains(text, "e-") && subnormal(f, bits) {
+		text = strconv.FormatFloat(f, 'e', 1, bits) // Java gives two digits here: 1.4E-45, 4.9E-324
+	}
+	mantissa, exponent, _ := strings.Cut(text, "e")
+	dst = append(appendPoint(dst, mantissa), 'E')
+	n, _ := strconv.Atoi(exponent) // FormatFloat's own
+	return strconv.AppendInt(dst, int64(n), 10)
+}
+
+func subnormal(f float64, bits int) bool {
+	if bits == 32 {
+		return math.Abs(f) < 0x1p-126
+	}
+	return math.Abs(f) < 0x1p-1022
+}
+
+func appendPoint(dst []byte, digits string) []byte {
+	dst = append(dst, digits...)
+	if !strings.Contains(digits, ".") {
+		dst = append(dst, ".0"...)
+	}
+	return dst
+}
+
+// appendJavaInet appends an address as getHostAddress does: all eight groups of an IPv6 address.
+func appendJavaInet(dst []byte, a netip.Addr) []byte {
+	if a = a.Unmap(); a.Is4() {
+		return a.AppendTo(dst)
+	}
+	b := a.As16()
+	for i := 0; i < len(b); i += 2 {
+		if i > 0 {
+			dst = append(dst, ':')
+		}
+		dst = strconv.AppendUint(dst, uint64(b[i])<<8|uint64(b[i+1]), 16)
+	}
+	return dst
+}
