@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,10 @@ const (
 	// streamWorkers is how many ranges are streamed at once; streamPage the bytes asked for at a time.
 	streamWorkers = 4
 	streamPage    = 1 << 20
+	// streamTries is how often one page is asked for, retryJoin apart, before all ranges are streamed again.
+	streamTries = 20
+	// streamStagger is how far apart the workers begin: what begins at one instant runs out of patience at one instant, in an order that no seed repeats.
+	streamStagger = time.Millisecond + 1
 )
 
 // settle takes this member through the steps of joining until it is normal: wait for its turn; take writes; stream what it will own from a
@@ -160,6 +165,7 @@ type streamJob struct {
 	table *schema.Table
 	span  vnodes.Range
 	level consistency.Level
+	tries int // of one page
 }
 
 // stream fetches, merged from a read quorum of the present owners, every range that this node will own and doesn't yet.
@@ -173,10 +179,11 @@ func (n *Node) stream(ctx context.Context) error {
 	}
 	close(queue)
 	var workers sync.WaitGroup
-	for range streamWorkers {
+	for i := range streamWorkers {
 		workers.Add(1)
 		go func() {
 			defer workers.Done()
+			time.Sleep(time.Duration(i) * streamStagger)
 			for j := range queue {
 				if err := n.fetch(ctx, j); err != nil {
 					cancel(fmt.Errorf("stream of %s.%s: %w", j.table.Keyspace, j.table.Name, err))
@@ -189,10 +196,13 @@ func (n *Node) stream(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// streamJobs lists what to fetch, in the order of names and tokens, so that a simulation repeats itself.
 func (n *Node) streamJobs() []streamJob {
 	view := n.cluster.View()
 	var jobs []streamJob
-	for name, ks := range view.Catalog.Keyspaces {
+	for _, name := range slices.Sorted(maps.Keys(view.Catalog.Keyspaces)) {
+		tables := view.Catalog.Keyspaces[name].Tables
+		order := slices.Sorted(maps.Keys(tables))
 		place, rep, _ := view.Placement(name)
 		for _, rr := range place.Ranges() {
 			old := rr.Replicas.Old
@@ -200,8 +210,8 @@ func (n *Node) streamJobs() []streamJob {
 				continue
 			}
 			level := streamLevel(rr.Replicas, rep, n.Config.Datacenter)
-			for _, t := range ks.Tables {
-				jobs = append(jobs, streamJob{t, rr.Range, level})
+			for _, t := range order {
+				jobs = append(jobs, streamJob{tables[t], rr.Range, level, streamTries})
 			}
 		}
 	}
@@ -242,11 +252,19 @@ func (n *Node) fetch(ctx context.Context, j streamJob) error {
 	request := coordinator.ReadRequest{Level: j.level, Table: j.table, Spec: storage.ReadSpec{
 		Storage: j.table.Storage, Range: j.span, Now: n.clock.Seconds(), ByteLimit: streamPage,
 	}}
-	for ctx.Err() == nil {
+	for failed := 0; ctx.Err() == nil; {
 		page, err := n.readPage(ctx, &request)
 		if err != nil {
-			return err
+			if failed++; failed >= j.tries {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(retryJoin):
+			}
+			continue
 		}
+		failed = 0
 		ms, stop, err := mutationsOf(j.table.Storage, page)
 		if err != nil {
 			return err

@@ -54,6 +54,7 @@ func (p *pendingTables) list() []uint32 {
 	for id := range p.mu.ids {
 		out = append(out, uint32(id))
 	}
+	slices.Sort(out) // so that a simulation repeats itself
 	return out
 }
 
@@ -71,6 +72,7 @@ func (n *Node) markPending(c *schema.Catalog) {
 // refill fetches the pending tables from the other replicas, until none is left.
 func (n *Node) refill(ctx context.Context) {
 	var said time.Time
+	filled := map[uint32]*refilled{}
 	for begun := time.Now(); ctx.Err() == nil; {
 		ids := n.pending.list()
 		if len(ids) == 0 {
@@ -83,7 +85,10 @@ func (n *Node) refill(ctx context.Context) {
 				n.pending.set(row.StorageID(id), false) // dropped meanwhile
 				continue
 			}
-			err := n.refillTable(ctx, t)
+			if filled[id] == nil {
+				filled[id] = &refilled{ranges: map[vnodes.Range]bool{}}
+			}
+			err := n.refillTable(ctx, t, filled[id])
 			down = down || errors.Is(err, errReplicasDown)
 			if err == nil {
 				n.pending.set(t.Storage, false)
@@ -109,48 +114,88 @@ var errReplicasDown = errors.New("waiting for replicas that are down")
 // sayAgain is how often a refill that waits says so.
 const sayAgain = 30 * time.Second
 
+// Refilling reports whether memory tables of this node wait for their rows.
+func (n *Node) Refilling() bool { return len(n.pending.list()) > 0 }
+
+// refilled is what a table has got back so far: a range that failed is tried again, those before it are not.
+type refilled struct {
+	ranges map[vnodes.Range]bool
+	empty  int // of these, that nobody had rows of
+}
+
 // refillTable fetches the ranges of one table that this node owns, each from a read quorum. Where too many of a range's replicas restarted for one, it takes
 // what is left; with none left the range starts empty, which is all that memory tables promise.
-func (n *Node) refillTable(ctx context.Context, t *schema.Table) error {
+func (n *Node) refillTable(ctx context.Context, t *schema.Table, so *refilled) error {
 	place, _, ok := n.cluster.View().Placement(t.Keyspace)
 	if !ok {
 		return nil
 	}
-	empty := 0
 	for _, rr := range place.Ranges() {
-		if !rr.Replicas.Contains(n.cluster.self) {
+		if so.ranges[rr.Range] || !rr.Replicas.Contains(n.cluster.self) {
 			continue
 		}
 		lost, err := n.refillRange(ctx, t, rr)
 		if err != nil {
 			return err
 		}
-		empty += lost
+		so.ranges[rr.Range] = true
+		so.empty += lost
 	}
-	if empty > 0 {
-		n.logger.Warn("memory table starts EMPTY where every replica was restarted", "table", t.Keyspace+"."+t.Name, "ranges", empty)
+	if so.empty > 0 {
+		n.logger.Warn("memory table starts EMPTY where every replica was restarted", "table", t.Keyspace+"."+t.Name, "ranges", so.empty)
 	}
 	return nil
 }
 
-// refillRange fetches one range; lost is 1 when there is nobody left to fetch it from.
+// refillRange fetches one range; lost is 1 when there is nobody left to fetch it from. As long as a read quorum has its rows it asks for that again: who
+// takes one replica's word after a lost message lacks what that one missed.
 func (n *Node) refillRange(ctx context.Context, t *schema.Table, rr vnodes.RangeReplicas) (lost int, err error) {
 	level := consistency.Quorum
 	if fault.Planted("node/memory-refilled-from-one") {
 		level = consistency.One
 	}
-	err = n.fetch(ctx, streamJob{t, rr.Range, level})
-	if err == nil {
-		return 0, nil
+	for {
+		if err = n.fetch(ctx, streamJob{t, rr.Range, level, 1}); err == nil {
+			return 0, nil
+		}
+		ready, down := n.readyReplicas(t, rr.Replicas.Write())
+		switch insteadOfQuorum(ready, down, len(rr.Replicas.Read())) {
+		case refillLater:
+			return 0, fmt.Errorf("%w; %w: %d", err, errReplicasDown, down)
+		case refillEmpty:
+			return 1, nil
+		case refillFromRest:
+			return 0, n.fetch(ctx, streamJob{t, rr.Range, consistency.One, 1})
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(retryJoin):
+		}
 	}
-	ready, down := n.readyReplicas(t, rr.Replicas.Write())
+}
+
+// refillStep is what to do about a range that no read quorum gave.
+type refillStep uint8
+
+const (
+	refillAgain    refillStep = iota // ask for a quorum once more: it was the network, or they were busy
+	refillLater                      // rows may lie on replicas that are down
+	refillFromRest                   // too many restarted: what is left is all there is
+	refillEmpty                      // all did
+)
+
+// insteadOfQuorum decides by how many of the other owners have the rows, how many of them don't answer, and how many owners there are.
+func insteadOfQuorum(ready, down, owners int) refillStep {
 	switch {
 	case down > 0:
-		return 0, fmt.Errorf("%w; %w: %d", err, errReplicasDown, down)
+		return refillLater
 	case ready == 0:
-		return 1, nil
+		return refillEmpty
+	case ready <= owners/2:
+		return refillFromRest
 	}
-	return 0, n.fetch(ctx, streamJob{t, rr.Range, consistency.One})
+	return refillAgain
 }
 
 // readyReplicas asks the other owners of a range whether they hold a memory table's rows.

@@ -73,7 +73,7 @@ func TestAMemoryTableIsRefilledFromAQuorum(t *testing.T) {
 	}
 	last := nodes[2]
 	last.pending.set(table.Storage, true)
-	if err := last.refillTable(t.Context(), table); err != nil {
+	if err := last.refillTable(t.Context(), table, &refilled{ranges: map[vnodes.Range]bool{}}); err != nil {
 		t.Fatal(err)
 	}
 	if sum, err := last.Checksum(t.Context(), "k", "t"); err != nil || sum.Rows != 2 {

@@ -29,7 +29,7 @@ func (n *Node) newWeb(engine *query.Engine) (*httpapi.Server, error) {
 			switch {
 			case !n.ready.Load():
 				return errStarting
-			case len(n.pending.list()) > 0 && !n.pending.blocked.Load():
+			case n.Refilling() && !n.pending.blocked.Load():
 				return errRefilling
 			}
 			return nil

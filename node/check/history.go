@@ -60,6 +60,7 @@ type History struct {
 		count  int
 		sum    hash.Hash
 		tally  [Unknown + 1]int
+		reads  int // that were done
 	}
 }
 
@@ -91,6 +92,13 @@ func (h *History) Counts() (done, refused, unknown int) {
 	return h.mu.tally[Done], h.mu.tally[Refused], h.mu.tally[Unknown]
 }
 
+// Acked gives how many reads and how many other statements were done.
+func (h *History) Acked() (reads, writes int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mu.reads, h.mu.tally[Done] - h.mu.reads
+}
+
 func (h *History) add(e Event) {
 	e.At = time.Since(h.start)
 	h.mu.Lock()
@@ -99,6 +107,9 @@ func (h *History) add(e Event) {
 	if !e.Begin {
 		fmt.Fprintf(h.mu.sum, "%d %q\n", e.Result.Outcome, e.Result.Rows)
 		h.mu.tally[e.Result.Outcome]++
+		if e.Result.Outcome == Done && strings.HasPrefix(e.Statement.CQL, "SELECT") {
+			h.mu.reads++
+		}
 	}
 	if len(h.mu.events) < maxEvents {
 		h.mu.events = append(h.mu.events, e)

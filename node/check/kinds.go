@@ -10,27 +10,38 @@ type kind struct {
 	name   string
 	weight int // how often sessions turn to it
 	make   func(*Suite) workload
+	asked  bool // only where it is asked for
 }
 
 var kinds = []kind{
-	{"appends", 4, func(s *Suite) workload { return newAppends(s) }},
-	{"registers", 8, func(s *Suite) workload { return newRegisters(s) }},
-	{"deletes", 8, func(s *Suite) workload { return newDeletes(s) }},
-	{"collections", 3, func(s *Suite) workload { return newCollections(s) }},
-	{"statics", 3, func(s *Suite) workload { return newStatics(s) }},
-	{"expiry", 3, func(s *Suite) workload { return newExpiry(s) }},
-	{"scans", 2, func(s *Suite) workload { return newScans(s) }},
-	{"batches", 4, func(s *Suite) workload { return newBatches(s) }},
-	{"ties", 4, func(s *Suite) workload { return newTies(s) }},
-	{"logged", 4, func(s *Suite) workload { return newLogged(s) }},
-	{"schemas", 1, func(s *Suite) workload { return newSchemas(s) }},
+	{name: "appends", weight: 4, make: func(s *Suite) workload { return newAppends(s) }},
+	{name: "registers", weight: 8, make: func(s *Suite) workload { return newRegisters(s, "registers", "") }},
+	{name: "deletes", weight: 8, make: func(s *Suite) workload { return newDeletes(s) }},
+	{name: "collections", weight: 3, make: func(s *Suite) workload { return newCollections(s) }},
+	{name: "statics", weight: 3, make: func(s *Suite) workload { return newStatics(s) }},
+	{name: "expiry", weight: 3, make: func(s *Suite) workload { return newExpiry(s) }},
+	{name: "scans", weight: 2, make: func(s *Suite) workload { return newScans(s) }},
+	{name: "batches", weight: 4, make: func(s *Suite) workload { return newBatches(s) }},
+	{name: "ties", weight: 4, make: func(s *Suite) workload { return newTies(s) }},
+	{name: "logged", weight: 4, make: func(s *Suite) workload { return newLogged(s) }},
+	{name: "schemas", weight: 1, make: func(s *Suite) workload { return newSchemas(s) }},
+	{name: "memory", weight: 8, asked: true, make: func(s *Suite) workload { return newRegisters(s, "memory", " WITH memory = true") }},
+	{name: "edges", weight: 3, asked: true, make: func(s *Suite) workload { return newEdges(s) }},
+	{name: "graves", weight: 2, asked: true, make: func(s *Suite) workload { return newGraves(s) }},
+	{name: "bulk", weight: 6, asked: true, make: func(s *Suite) workload { return newBulk(s) }},
 }
 
-// Names of all workloads.
-func Names() []string {
-	var out []string
+// Names gives the workloads that run where none are named.
+func Names() []string { return names(false) }
+
+// AskedFor gives those that run only where they are named: they cost more than they find in most runs, or are promised less.
+func AskedFor() []string { return names(true) }
+
+func names(asked bool) (out []string) {
 	for i := range kinds {
-		out = append(out, kinds[i].name)
+		if kinds[i].asked == asked {
+			out = append(out, kinds[i].name)
+		}
 	}
 	return out
 }
@@ -41,7 +52,7 @@ func kindOf(name string) kind {
 			return k
 		}
 	}
-	panic("check: no workload " + name + ": there are " + strings.Join(Names(), ", "))
+	panic("check: no workload " + name + ": there are " + strings.Join(append(Names(), AskedFor()...), ", "))
 }
 
 // integers reads a row of whole numbers; ok is false if a value is something else.

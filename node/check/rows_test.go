@@ -161,7 +161,7 @@ func TestTiesExplain(t *testing.T) {
 		{"an unknown tombstone", []tied{{value: 5}, {gone: true, outcome: Unknown}}, nil, true},
 		{"a refused write", []tied{{value: 5}, {value: 7, outcome: Refused}}, rows(7, last-5), false},
 	} {
-		if why := (&tie{writes: tc.writes}).explains(tc.rows); (why == "") != tc.ok {
+		if why := (&tie{writes: tc.writes}).explains(tc.rows, false); (why == "") != tc.ok {
 			t.Errorf("%s: %s", tc.name, why)
 		}
 	}

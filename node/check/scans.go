@@ -22,8 +22,6 @@ const (
 	scanPartitions = 12
 	// stableRows of each partition have even clustering keys; the rows between them come and go.
 	stableRows = 20
-	// pageAttempts bounds how often one page is asked for before the scan is given up.
-	pageAttempts = 8
 )
 
 func newScans(s *Suite) *scans { return &scans{suite: s, changed: make([]int, s.o.Sessions)} }
@@ -65,37 +63,14 @@ func (w *scans) step(ctx context.Context, s *Session) {
 		}
 	}
 	st := Statement{CQL: query, Level: w.suite.o.Level, PageSize: 5 + s.rand.IntN(40)}
-	var rows []string
-	for {
-		page, ok := w.page(ctx, s, st)
-		if !ok {
-			return
-		}
-		rows = append(rows, page.Rows...)
-		if st.PageState = page.PageState; st.PageState == nil {
-			break
-		}
+	rows, ok := s.scan(ctx, "scans", st)
+	if !ok {
+		return
 	}
 	w.mu.Lock()
 	w.mu.scans++
 	w.mu.Unlock()
 	w.judge(st, from, to, rows)
-}
-
-// page asks for one page until it is there: after a failure through the next node, whoever the session is.
-func (w *scans) page(ctx context.Context, s *Session, st Statement) (Result, bool) {
-	for range pageAttempts {
-		r := s.do(ctx, "scans", &st)
-		if r.Outcome == Done {
-			return r, true
-		}
-		if ctx.Err() != nil {
-			return r, false
-		}
-		s.at++
-		s.sleep(ctx, finalPause)
-	}
-	return Result{}, false
 }
 
 // churn writes a row between the stable ones, or deletes one or a few: the clustering keys are odd, those of a session its own.

@@ -114,6 +114,39 @@ func (s *Session) insist(ctx context.Context, key string, st *Statement) Result 
 	}
 }
 
+// pageAttempts bounds how often one page of a scan is asked for before the scan is given up.
+const pageAttempts = 8
+
+// scan reads all pages of a SELECT, whoever fails meanwhile; ok is false if one never came.
+func (s *Session) scan(ctx context.Context, key string, st Statement) (rows []string, ok bool) {
+	for {
+		page, ok := s.page(ctx, key, st)
+		if !ok {
+			return nil, false
+		}
+		rows = append(rows, page.Rows...)
+		if st.PageState = page.PageState; st.PageState == nil {
+			return rows, true
+		}
+	}
+}
+
+// page asks for one page until it is there: after a failure through the next node, whoever the session is.
+func (s *Session) page(ctx context.Context, key string, st Statement) (Result, bool) {
+	for range pageAttempts {
+		r := s.do(ctx, key, &st)
+		if r.Outcome == Done {
+			return r, true
+		}
+		if ctx.Err() != nil {
+			return r, false
+		}
+		s.at++
+		s.sleep(ctx, finalPause+time.Duration(2*s.id)) // sessions that a crash stopped at one instant don't go on at one
+	}
+	return Result{}, false
+}
+
 // readAll is a final read, of all pages. A failure is a violation.
 func (s *Session) readAll(ctx context.Context, workload, cql string) (rows []string, ok bool) {
 	st := Statement{CQL: cql, Level: s.suite.o.Level, PageSize: finalPage}

@@ -26,10 +26,11 @@ type Options struct {
 	Sessions    int               // default 6
 	Think       time.Duration     // mean pause of a session between two operations, as the sum of random halves; 0: none
 	Vary        bool              // some writes go at ALL, some at ONE; at ONE an acknowledged write counts as one of unknown outcome
+	Reread      bool              // every other read of a register is followed by another through the next node, at once
 	Timeout     time.Duration     // of one statement, more than the server's own; default 30 s
 	Steps       int               // operations of a session in one Run; 0: until the context ends
 	Slack       time.Duration     // how far apart clocks may be, for what expires; default 2 s. Rows get TTLs of one to three times that
-	Workloads   []string          // by name, see Names; nil: all
+	Workloads   []string          // by name, see Names; nil: Names()
 }
 
 func (o Options) withDefaults() Options {

@@ -150,8 +150,11 @@ type sums struct {
 	met                            string // the share of seeds that met each fault
 }
 
-func (t *tally) sums() (s sums) {
+func (t *tally) sums(f *family) (s sums) {
 	met := map[kind]int{}
+	for _, k := range f.meets {
+		met[k] = 0 // to be shown if no seed met it
+	}
 	for _, r := range t.reports {
 		s.acked, s.refused, s.unknown = s.acked+r.Acked, s.refused+r.Refused, s.unknown+r.Unknown
 		s.seconds, s.cpu = s.seconds+r.Seconds, s.cpu+r.CPU
@@ -173,14 +176,14 @@ func (t *tally) sums() (s sums) {
 
 // row is a family's line of the table.
 func (t *tally) row(f *family) string {
-	s := t.sums()
+	s := t.sums(f)
 	return fmt.Sprintf("| %s | %s | %d | %d | %.0f | %.0f | %d | %d | %d | %d | %s |", f.name, f.row, len(t.reports), s.again, s.seconds, s.cpu, s.acked, s.refused,
 		s.unknown, len(t.failed), s.met)
 }
 
 // rows prints the line that .ci/campaign gathers, for each of FAULTS.md's rows that the family is for: row, family, figures, verdict.
 func (t *tally) rows(f *family) {
-	s, verdict := t.sums(), "ok"
+	s, verdict := t.sums(f), "ok"
 	if len(t.failed) > 0 || len(t.reports) == 0 {
 		verdict = "FAILED"
 	}
@@ -222,11 +225,11 @@ func (r *report) command() string {
 	if r.Steps > 0 {
 		s += fmt.Sprintf(" -steps %d", r.Steps)
 	}
-	return s + " -trace " + os.TempDir() + "/trace"
+	return s + " -story " + os.TempDir() + "/story"
 }
 
 // String is a run in one line.
 func (r *report) String() string {
-	return fmt.Sprintf("%s seed %d: %.2fs, %.2fs CPU, %v virtual, %d messages, %d acked, %d refused, %d unknown, met %v, hash %x", r.Family, r.Seed, r.Seconds, r.CPU, r.Virtual,
-		r.Messages, r.Acked, r.Refused, r.Unknown, r.Met, r.Hash)
+	return fmt.Sprintf("%s seed %d: %.2fs, %.2fs CPU, %v virtual, %d messages, %d acked (%d reads), %d refused, %d unknown, met %v, hash %x", r.Family, r.Seed, r.Seconds, r.CPU, r.Virtual,
+		r.Messages, r.Acked, r.Reads, r.Refused, r.Unknown, r.Met, r.Hash)
 }

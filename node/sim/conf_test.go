@@ -14,7 +14,8 @@ import (
 
 // conf is what a seed says of a cluster and its clients.
 type conf struct {
-	nodes    int
+	nodes    int // the last joiners of them join while the sessions work
+	joiners  int
 	rf       int
 	level    consistency.Level
 	tokens   []int // by machine
@@ -34,6 +35,8 @@ type conf struct {
 	busy     time.Duration // how long the sessions work
 	vary     bool          // some writes go at ALL or ONE
 	loads    []string      // workloads; nil: all but those of one family alone
+	reread   bool          // registers are read twice, through two machines
+	mend     mend          // the family's, unless its shape says another
 	steady   int           // the last so many machines: only they coordinate, and nothing befalls them while they do; 0: all coordinate, and all may fail
 }
 
@@ -79,6 +82,9 @@ func (c *conf) loosen(r *rand.Rand, whole bool) {
 	}
 }
 
+// with adds workloads to those that run where none are named.
+func (c *conf) with(asked ...string) { c.loads = append(c.workloads(), asked...) }
+
 // never is an anti_entropy_target, or grace, that no run lasts for.
 const never = 10000 * time.Hour
 
@@ -89,6 +95,9 @@ func (c *conf) workloads() []string {
 	}
 	return slices.DeleteFunc(check.Names(), func(name string) bool { return name == "logged" })
 }
+
+// founders is how many machines found the cluster.
+func (c *conf) founders() int { return c.nodes - c.joiners }
 
 // movable are the machines that faults may befall.
 func (c *conf) movable() []int { return all(c)[:c.nodes-c.steady] }
@@ -103,6 +112,6 @@ func (c *conf) apply(i int, to *config.Config) {
 }
 
 func (c *conf) String() string {
-	return fmt.Sprintf("%d nodes, rf %d, %s, tokens %v, sync %s %v, hints %v %d B %d B/s, compared in %v after %v, timeouts %v %v %v, net %+v, %d sessions thinking %v for %v, %v, vary %t, %d steady",
-		c.nodes, c.rf, c.level, c.tokens, c.sync, c.period, c.window, c.hints, c.rate, c.target, c.grace, c.write, c.read, c.scan, c.net, c.sessions, c.think, c.busy, c.loads, c.vary, c.steady)
+	return fmt.Sprintf("%d nodes, the last %d join, rf %d, %s, tokens %v, sync %s %v, hints %v %d B %d B/s, compared in %v after %v, timeouts %v %v %v, net %+v, %d sessions thinking %v for %v, %v, vary %t, reread %t, %d steady",
+		c.nodes, c.joiners, c.rf, c.level, c.tokens, c.sync, c.period, c.window, c.hints, c.rate, c.target, c.grace, c.write, c.read, c.scan, c.net, c.sessions, c.think, c.busy, c.loads, c.vary, c.reread, c.steady)
 }

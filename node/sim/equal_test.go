@@ -21,6 +21,8 @@ const (
 	byHints
 	// bySuspicion: the target is far, and what hints lost is compared because somebody was away or hints for it were lost. The same machines coordinate.
 	bySuspicion
+	// byReads: nothing is compared, and hints have no room: reads alone find what was acknowledged, and reading everything at ALL makes the replicas equal.
+	byReads
 )
 
 // agreeBound is how long comparisons may take beside their target, or grace: retries, and a thousand ranges.
@@ -32,12 +34,15 @@ const restBound = 5 * time.Minute
 // equal checks that the replicas become equal by what the family says, and before or after that what is read at the level: reads repair, and repairs hide
 // what reads would have found, so seeds take turns.
 func (w *world) equal(ctx context.Context, c check.Client) bool {
-	readFirst := w.family.mend == byRepair && w.seed%2 == 0
-	if readFirst {
+	readFirst := w.conf.mend == byRepair && w.seed%2 == 0
+	if readFirst || w.conf.mend == byReads {
 		w.check(ctx, c)
 	}
+	if w.conf.mend == byReads {
+		return true
+	}
 	tables := w.tables(ctx, c)
-	switch w.family.mend {
+	switch w.conf.mend {
 	case byRepair:
 		since := time.Now()
 		if !w.await(2*w.conf.target+agreeBound, "agreed everywhere", func() string { return w.notAgreed(since) }) {
@@ -49,7 +54,7 @@ func (w *world) equal(ctx context.Context, c check.Client) bool {
 		}
 	}
 	if why := w.unequal(ctx, tables); why != "" {
-		w.fail("%s: %s", [...]string{"all owners agreed, and still", "all hints were delivered, and still", "all was equal, and now"}[w.family.mend], why)
+		w.fail("%s: %s", [...]string{"all owners agreed, and still", "all hints were delivered, and still", "all was equal, and now"}[w.conf.mend], why)
 		return false
 	}
 	w.history.say("equal before anybody reads at ALL")

@@ -21,6 +21,10 @@ type family struct {
 	agree time.Duration
 	// watch counts what the halves of a partition answer; the minority must not reach the level.
 	watch bool
+	// memberlist tells who is alive, not heartbeats: such a run does not repeat itself.
+	memberlist bool
+	// blind: its sessions only write; what they wrote is read in the end.
+	blind bool
 	// whole: no fault takes a node down, so that commitlog_sync may be periodic.
 	whole bool
 	// mend is what makes the replicas equal in the end.
@@ -101,10 +105,13 @@ var families = []*family{
 	{name: "pause", row: "14", whole: true, meets: []kind{kindPause}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault { return &fault{kind: kindPause, last: ms(r, 1000, 20000), who: one(r, c)} })
 	}},
-	{name: "ties", row: "18", whole: true, meets: []kind{kindNet}, shape: func(r *rand.Rand, c *conf) {
+	{name: "ties", row: "18", whole: true, blind: true, meets: []kind{kindNet}, shape: func(r *rand.Rand, c *conf) {
+		if r.IntN(2) == 0 {
+			onlyReads(c)
+		}
 		c.loads = []string{"ties"}
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
-		return []*fault{{kind: kindNet, at: 1, last: c.busy, net: simnet.Faults{Drop: pick(r, 0, 0.03), Duplicate: 0.1, MinDelay: 50 * time.Microsecond,
+		return []*fault{{kind: kindNet, at: 1, last: c.busy, net: simnet.Faults{Drop: pick(r, 0, 0.03, 0.1), Duplicate: 0.1, MinDelay: 50 * time.Microsecond,
 			MaxDelay: pick(r, 5*time.Millisecond, 200*time.Millisecond)}}}
 	}},
 	{name: "ddl", row: "24", agree: 10 * time.Second, meets: []kind{kindPartition, kindKill, kindPower}, shape: func(r *rand.Rand, c *conf) {
@@ -137,6 +144,7 @@ var families = []*family{
 		c.rf = c.nodes
 		c.hints, c.target, c.grace = 1, pick(r, 10*time.Second, 20*time.Second), time.Second // no hint has room
 		c.busy /= 2
+		c.with("bulk") // enough rows to be cut into pieces
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault { return away(r, c, all(c)) })
 	}},
@@ -148,6 +156,32 @@ var families = []*family{
 			return []*fault{{kind: kindNet, at: 1, last: c.busy, net: simnet.Faults{Drop: 0.02, MinDelay: c.net.MinDelay, MaxDelay: c.net.MaxDelay}}}
 		}
 		return oneByOne(r, c, func() *fault { return away(r, c, c.movable()) })
+	}},
+	{name: "reads", row: "-", shape: func(r *rand.Rand, c *conf) {
+		readsShape(c)
+		if r.IntN(3) == 0 { // registers are mostly read while they are being written
+			c.loads, c.think = []string{"registers"}, 20*time.Millisecond
+			c.busy /= 2
+		}
+	}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return append(oneByOne(r, c, func() *fault {
+			if r.IntN(3) == 0 { // what is written now is on one machine, unless a read brings it to others
+				return &fault{kind: kindUnwritten, last: ms(r, 500, 4000), who: shuffled(r, all(c))[:c.nodes-1]}
+			}
+			return away(r, c, all(c))
+		}), mildLoss(r, c))
+	}},
+	{name: "memory", row: "-", meets: []kind{kindKill, kindPower, kindRestart}, shape: func(r *rand.Rand, c *conf) {
+		readsShape(c)
+		c.loads = []string{"memory", "appends"}
+	}, faults: memoryFaults},
+	{name: "join", row: "4, 22", meets: []kind{kindJoin, kindLate, kindStale, kindUnwritten}, shape: joinShape, faults: joinFaults},
+	{name: "gossip", row: "12", memberlist: true, agree: 30 * time.Second, meets: []kind{kindPartition, kindKill, kindRestart}, shape: func(_ *rand.Rand, c *conf) {
+		c.nodes, c.rf = 3, 3
+	}, faults: func(r *rand.Rand, c *conf) []*fault {
+		return oneByOne(r, c, func() *fault {
+			return &fault{kind: pick(r, kindPartition, kindKill, kindRestart), last: ms(r, 100, 15000), who: one(r, c), after: operations(r), keep: 100}
+		})
 	}},
 	{name: "mixed", row: "all", faults: func(r *rand.Rand, c *conf) (list []*fault) {
 		for range 1 + r.IntN(3) { // so many at a time

@@ -3,9 +3,11 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
+	"nodedb/node"
 	"nodedb/node/disk"
 	"nodedb/node/rpc/simnet"
 )
@@ -21,6 +23,7 @@ type fault struct {
 	keep  int           // what a crash leaves of what was not synced, in percent
 	net   simnet.Faults
 	slow  time.Duration
+	alone bool // it waits until the one before is over and all memory tables have their rows again, and does not happen if that takes too long
 	late  bool // at counts from when the sessions have ended and every hint of theirs is durable
 }
 
@@ -39,6 +42,10 @@ const (
 	kindNet       kind = "lossy"     // loss, doubling and delay of messages
 	kindPause     kind = "pause"     // SIGSTOP
 	kindSlow      kind = "slow"      // messages from and to it are late
+	kindJoin      kind = "join"      // a machine that was off until then joins; met if it is a full member while the sessions work
+	kindUnwritten kind = "unwritten" // no write arrives at who
+	kindLate      kind = "late"      // it hears of a new ring from those alone who refuse what it sends under an older one; met if there was one
+	kindStale     kind = "stale"     // nothing of the metadata log arrives at it; met if it lags behind another machine in the end
 )
 
 func (f *fault) String() string {
@@ -60,6 +67,13 @@ func (f *fault) String() string {
 // inject makes a fault happen, from its time to its end. It runs in a goroutine of its own.
 func (w *world) inject(f *fault) {
 	time.Sleep(f.at | 1)
+	if f.alone {
+		w.turn <- struct{}{}
+		defer func() { <-w.turn }()
+		if !w.refilled() {
+			return
+		}
+	}
 	w.history.say("fault: %v", f)
 	switch f.kind {
 	case kindKill, kindPower:
@@ -79,6 +93,14 @@ func (w *world) inject(f *fault) {
 			w.net.Slow(ip(i), 0)
 		}
 		w.met(f.kind)
+	case kindJoin:
+		w.join(f)
+	case kindUnwritten:
+		w.unwritten(f)
+	case kindLate:
+		w.late(f)
+	case kindStale:
+		w.stale(f)
 	case kindNet:
 		w.net.SetFaults(f.net)
 		time.Sleep(f.last | 1)
@@ -87,6 +109,20 @@ func (w *world) inject(f *fault) {
 		w.cut(f)
 	}
 	w.history.say("fault over: %s", f.kind)
+}
+
+// refillWait bounds how long a machine that was restarted may take until it has the rows of its memory tables again, with messages lost.
+const refillWait = 2 * time.Minute
+
+// refilled waits until every machine has.
+func (w *world) refilled() bool {
+	for begun := time.Now(); time.Since(begun) < refillWait; time.Sleep(poll) {
+		list, why := w.nodes()
+		if why == "" && !slices.ContainsFunc(list, (*node.Node).Refilling) {
+			return true
+		}
+	}
+	return false
 }
 
 // crashWait bounds how long a crash waits for the disk operation that it is to happen in; then it happens in none.

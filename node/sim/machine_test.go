@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"nodedb/gossip"
@@ -31,13 +32,15 @@ type machine struct {
 
 	mu struct {
 		sync.Mutex
-		life   *life // nil: off
-		born   int   // incarnations so far
-		closed bool  // it stays off
-		asleep time.Time
-		ended  time.Time // the last incarnation
-		doomed *life     // a fault breaks its disk: it may stop by itself
-		cut    disk.Cut  // what its disk keeps then
+		life    *life // nil: off
+		born    int   // incarnations so far
+		closed  bool  // it stays off
+		asleep  time.Time
+		waiting int       // how many wait for it to wake
+		late    bool      // hears no epochs
+		ended   time.Time // the last incarnation
+		doomed  *life     // a fault breaks its disk: it may stop by itself
+		cut     disk.Cut  // what its disk keeps then
 	}
 }
 
@@ -58,7 +61,8 @@ type life struct {
 	started chan struct{}      // closed when Start has returned
 	gone    chan struct{}      // closed when nothing of it counts any more
 
-	requests sync.WaitGroup // of clients
+	requests sync.WaitGroup                  // of clients
+	gossip   atomic.Pointer[simnet.Endpoint] // nil: gossip isn't memberlist's, or has not begun
 
 	mu struct {
 		sync.Mutex
@@ -91,6 +95,9 @@ func (m *machine) turnOn() {
 		l.mu.Lock()
 		l.mu.node, l.mu.err = n, err
 		l.mu.Unlock()
+		if err != nil && l.deadBy() != nil {
+			err = errPower // what its start was doing then depends on which of two channels it looked at
+		}
 		m.w.history.say("machine %d: incarnation %d started: %v", m.i, l.number, err)
 		if err != nil && l.deadBy() == nil {
 			m.exited(l)
@@ -148,24 +155,26 @@ func (m *machine) fails(l *life) bool {
 func (m *machine) sleep(d time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.mu.asleep = time.Now().Add(d)
+	m.mu.asleep, m.mu.waiting = time.Now().Add(d), 0
 }
 
-// awake returns when the machine has a CPU.
+// awake returns when the machine has a CPU: to one after the other, for goroutines that wake at one instant run in any order.
 func (m *machine) awake() {
 	m.mu.Lock()
 	d := time.Until(m.mu.asleep)
-	m.mu.Unlock()
 	if d > 0 {
-		time.Sleep(d)
+		m.mu.waiting++
+		d += time.Duration(m.mu.waiting)
 	}
+	m.mu.Unlock()
+	time.Sleep(d)
 }
 
 // config is the configuration of the machine's node.
 func (m *machine) config() *config.Config {
 	c := config.Default()
 	c.Listen, c.Data, c.ClusterName = ip(m.i), "/data", "sim"
-	for i := range m.w.machines {
+	for i := range m.w.conf.founders() {
 		c.Join = append(c.Join, ip(i+1))
 	}
 	c.CacheSize = 8 << 20
@@ -182,8 +191,22 @@ func (l *life) listen(addr string, o rpc.Options) (node.Transport, error) {
 }
 
 func (l *life) join(o gossip.Options) (node.Membership, error) {
+	if l.m.w.family.memberlist {
+		o.Wire = l.wire
+		return gossip.Start(o)
+	}
 	l.members = joinMembers(l, o)
 	return l.members, nil
+}
+
+// wire is gossip's way to the other nodes.
+func (l *life) wire(address string, packet func(string, []byte), stream func(net.Conn)) gossip.Wire {
+	e := l.m.w.net.Listen(address, packet, stream)
+	l.gossip.Store(e)
+	if l.deadBy() != nil {
+		e.Close()
+	}
+	return e
 }
 
 // newID gives ids that differ between machines, incarnations and calls.
@@ -223,6 +246,9 @@ func (l *life) die(why error) bool {
 		close(l.gone)
 		if l.net != nil {
 			l.net.Crash()
+		}
+		if e := l.gossip.Load(); e != nil {
+			e.Close()
 		}
 	}
 	return first

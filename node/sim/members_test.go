@@ -123,7 +123,7 @@ func (m *members) hear(b []byte) {
 		h.up = true
 		m.news1(func() { m.o.OnChange(id, from, true) })
 	}
-	if epoch > h.epoch {
+	if epoch > h.epoch && !m.l.m.late() {
 		h.epoch = epoch
 		m.news1(func() { m.o.OnEpoch(id, epoch) })
 	}

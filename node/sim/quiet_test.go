@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,9 +37,11 @@ func (w *world) await(bound time.Duration, what string, why func() string) bool 
 	}
 }
 
-// nodes gives the running nodes; ok is false if one is missing.
-func (w *world) nodes() (list []*node.Node, why string) {
-	for _, m := range w.machines {
+// nodes gives the running nodes; why not, if one is missing.
+func (w *world) nodes() (list []*node.Node, why string) { return running(w.machines) }
+
+func running(machines []*machine) (list []*node.Node, why string) {
+	for _, m := range machines {
 		l := m.alive()
 		if l == nil {
 			return nil, fmt.Sprintf("machine %d is off", m.i)
@@ -52,10 +55,10 @@ func (w *world) nodes() (list []*node.Node, why string) {
 	return list, ""
 }
 
-// ready waits until every node has started and is a full member.
-func (w *world) ready(bound time.Duration) bool {
+// ready waits until the nodes of some machines have started and are full members, and there are no others.
+func (w *world) ready(machines []*machine, bound time.Duration) bool {
 	return w.await(bound, "up", func() string {
-		list, why := w.nodes()
+		list, why := running(machines)
 		for i, n := range list {
 			s := n.Status()
 			for _, m := range s.Nodes {
@@ -63,7 +66,7 @@ func (w *world) ready(bound time.Duration) bool {
 					why = fmt.Sprintf("machine %d sees %s %s", i+1, m.Address, m.State)
 				}
 			}
-			if len(s.Nodes) != len(w.machines) {
+			if len(s.Nodes) != len(machines) {
 				why = fmt.Sprintf("machine %d sees %d members", i+1, len(s.Nodes))
 			}
 		}
@@ -79,6 +82,10 @@ func (w *world) liveness(clients []check.Client) {
 		return
 	}
 	first := clients[w.seed%uint64(len(clients))]
+	if slices.Contains(w.conf.loads, "memory") && !w.refilled() {
+		w.fail("memory tables have not their rows again after %v", refillWait)
+		return
+	}
 	if !w.equal(ctx, first) {
 		return
 	}
@@ -94,7 +101,7 @@ func (w *world) liveness(clients []check.Client) {
 	}
 	for i, c := range clients {
 		if r := c.Run(ctx, &check.Statement{CQL: fmt.Sprintf("INSERT INTO check.appends (s, p, c, v) VALUES (-1, -1, %d, 'after')", i),
-			Level: consistency.All}); r.Err != nil && w.conf.loads == nil {
+			Level: consistency.All}); r.Err != nil && (w.conf.loads == nil || slices.Contains(w.conf.loads, "appends")) {
 			w.fail("a write at ALL through machine %d after all is well: %v", i+1, r.Err)
 		}
 	}
@@ -166,19 +173,23 @@ func (w *world) tables(ctx context.Context, c check.Client) []string {
 // readAll repairs by reading everything at ALL.
 func (w *world) readAll(ctx context.Context, c check.Client, tables []string) {
 	for _, t := range tables {
-		s := &check.Statement{CQL: "SELECT * FROM check." + t, Level: consistency.All, PageSize: 500}
-		for {
-			r := c.Run(ctx, s)
-			if r.Err != nil {
-				w.fail("a scan of %s at ALL after all is well: %v", t, r.Err)
-				break
-			}
-			if r.PageState == nil {
-				break
-			}
-			next := *s
-			next.PageState = r.PageState
-			s = &next
+		if why := w.scan(ctx, c, t); why != "" {
+			w.fail("a scan of %s at ALL after all is well: %s", t, why)
+		}
+	}
+}
+
+// scan reads a whole table at ALL; it says why it can't.
+func (w *world) scan(ctx context.Context, c check.Client, table string) string {
+	s := check.Statement{CQL: "SELECT * FROM check." + table, Level: consistency.All, PageSize: 500}
+	for {
+		page := s
+		r := c.Run(ctx, &page)
+		if r.Err != nil {
+			return r.Err.Error()
+		}
+		if s.PageState = r.PageState; s.PageState == nil {
+			return ""
 		}
 	}
 }

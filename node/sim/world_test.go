@@ -45,6 +45,7 @@ type report struct {
 	Unknown  int
 	Messages int
 	Virtual  time.Duration
+	Reads    int // of Acked
 	Met      map[kind]int
 	Failures []string
 	Faults   int     // drawn, also those left out
@@ -66,7 +67,8 @@ type world struct {
 	history  *history
 	logs     bool // say what nodes log
 	lives    sync.WaitGroup
-	halves   *halves // nil: partitions aren't watched
+	turn     chan struct{} // of faults that happen alone
+	halves   *halves       // nil: partitions aren't watched
 
 	mu struct {
 		sync.Mutex
@@ -89,12 +91,13 @@ func simulate(t *testing.T, s scenario, logs bool) *report {
 }
 
 func newWorld(s scenario, logs bool) *world {
-	w := &world{scenario: s, history: newHistory(), logs: logs}
+	w := &world{scenario: s, turn: make(chan struct{}, 1), history: newHistory(), logs: logs}
 	w.mu.met, w.mu.fates = map[kind]int{}, map[simnet.Fate]int{}
 	r := w.rand("conf")
 	w.conf = newConf(r)
 	w.conf.repair(w.rand("repair"))
 	w.conf.loosen(w.rand("loosen"), s.family.whole)
+	w.conf.mend = s.family.mend
 	if s.family.shape != nil {
 		s.family.shape(r, &w.conf)
 	}
@@ -116,7 +119,7 @@ func newWorld(s scenario, logs bool) *world {
 		w.machines = append(w.machines, newMachine(w, i+1))
 	}
 	w.suite = check.New(check.Options{
-		Seed: s.seed, Level: w.conf.level, Sessions: w.conf.sessions, Think: w.conf.think, Steps: s.steps, Workloads: w.conf.workloads(), Vary: w.conf.vary,
+		Seed: s.seed, Level: w.conf.level, Sessions: w.conf.sessions, Think: w.conf.think, Steps: s.steps, Workloads: w.conf.workloads(), Vary: w.conf.vary, Reread: w.conf.reread,
 		Replication: fmt.Sprintf("{'class': 'SimpleStrategy', 'replication_factor': %d}", w.conf.rf),
 	})
 	return w
@@ -191,11 +194,12 @@ func (w *world) failed() bool {
 func (w *world) run() {
 	w.history.say("seed %d, family %s: %v", w.seed, w.family.name, &w.conf)
 	defer w.end()
-	for _, m := range w.machines {
+	founders := w.machines[:w.conf.founders()]
+	for _, m := range founders {
 		time.Sleep(time.Millisecond + time.Duration(m.i))
 		m.turnOn()
 	}
-	if !w.ready(startBound) {
+	if !w.ready(founders, startBound) {
 		return
 	}
 	clients := w.clients()
@@ -206,7 +210,7 @@ func (w *world) run() {
 	}
 	w.safety(clients)
 	w.heal()
-	if !w.ready(startBound) {
+	if !w.ready(w.machines, startBound+time.Duration(w.conf.joiners)*joinBound) {
 		return
 	}
 	w.liveness(clients)
@@ -225,12 +229,41 @@ func (w *world) safety(clients []check.Client) {
 		}
 	}
 	start(false)
+	reads, writes := w.suite.History().Acked()
 	w.suite.Run(ctx, clients[len(clients)-w.coordinators():])
+	w.worked(reads, writes)
 	time.Sleep((w.conf.write + time.Second) | 1) // what was asked of a replica in vain is a hint by then
 	start(true)
 	faults.Wait()
 	if w.halves != nil {
 		w.halves.judge()
+	}
+}
+
+// leastEvery: a run in which little was acknowledged proves little. While the sessions work one read and one write have to be in so much time, on average.
+const leastEvery = 2 * time.Second
+
+// worked checks that; reads and writes are what had been acknowledged before.
+func (w *world) worked(reads, writes int) {
+	r, wr := w.suite.History().Acked()
+	reads, writes = r-reads, wr-writes
+	w.history.say("acknowledged while things failed: %d reads, %d writes", reads, writes)
+	least := int(w.conf.busy / leastEvery)
+	if w.steps == 0 && (reads < least && !w.family.blind || writes < least) {
+		w.fail("it proves little: %d reads and %d writes were acknowledged in %v", reads, writes, w.conf.busy)
+	}
+}
+
+// wasMet checks that what the seed is for happened: one of the faults that the family is meant to meet, or any.
+func (w *world) wasMet() {
+	w.mu.Lock()
+	met := len(w.family.meets) == 0 && len(w.mu.met) > 0
+	for _, k := range w.family.meets {
+		met = met || w.mu.met[k] > 0
+	}
+	w.mu.Unlock()
+	if !met && len(w.drop) == 0 {
+		w.fail("it proves little: none of its faults happened")
 	}
 }
 
@@ -254,6 +287,7 @@ func (w *world) heal() {
 		m.disk.arm(nil)
 		m.turnOn()
 	}
+	w.wasMet()
 }
 
 // clients gives one client a machine.
@@ -268,6 +302,9 @@ func (w *world) clients() (list []check.Client) {
 	return list
 }
 
+// lastProbe is how long goroutines of memberlist may outlive their node: a probe's time, which grows up to eightfold on a bad network.
+const lastProbe = 10 * time.Second
+
 // end turns everything off.
 func (w *world) end() {
 	for _, m := range w.machines {
@@ -276,6 +313,9 @@ func (w *world) end() {
 		}
 	}
 	w.lives.Wait()
+	if w.family.memberlist {
+		time.Sleep(lastProbe)
+	}
 	w.net.Close()
 	w.history.say("the end")
 }
@@ -284,6 +324,7 @@ func (w *world) report() *report {
 	r := &report{Family: w.family.name, Seed: w.seed, Hash: w.history.hash(), Met: w.mu.met, Failures: w.mu.failures, history: w.history,
 		Virtual: w.history.now(), Faults: len(w.family.faults(w.rand("faults"), &w.conf))}
 	r.Acked, r.Refused, r.Unknown = w.suite.History().Counts()
+	r.Reads, _ = w.suite.History().Acked()
 	for _, n := range w.mu.fates {
 		r.Messages += n
 	}

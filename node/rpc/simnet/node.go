@@ -226,11 +226,11 @@ func (n *Network) transmit(m message, h uint64, arrive func()) {
 	}
 }
 
-// lost reports whether a cut swallows the message; then the call finds out after the silence.
+// lost reports whether a cut, or a deaf host, swallows the message; then the call finds out after the silence.
 func (n *Network) lost(m message) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.severed(m.from, m.to) {
+	if !n.severed(m.from, m.to) && !slices.Contains(n.mu.deaf[hostOf(m.to)], m.flight.call.Verb) {
 		return false
 	}
 	err := fmt.Errorf("%w: %s: nothing heard for too long", rpc.ErrUnreachable, m.flight.call.To.Addr)

@@ -72,8 +72,9 @@ type Network struct {
 		queue  events
 		seq    uint64
 		nodes  map[string]*Node
-		cuts   map[[2]string]bool   // hosts: from, to
-		stalls map[string]time.Time // until when a host has no CPU
+		cuts   map[[2]string]bool    // hosts: from, to
+		deaf   map[string][]rpc.Verb // by host
+		stalls map[string]time.Time  // until when a host has no CPU
 		ends   map[string]*Endpoint
 		faults Faults
 		slow   map[string]time.Duration // by host
@@ -91,6 +92,7 @@ func New(o Options) *Network {
 	n := &Network{opts: o, wake: make(chan struct{}, 1)}
 	n.mu.nodes = map[string]*Node{}
 	n.mu.cuts = map[[2]string]bool{}
+	n.mu.deaf = map[string][]rpc.Verb{}
 	n.mu.stalls = map[string]time.Time{}
 	n.mu.ends = map[string]*Endpoint{}
 	n.mu.equal = map[uint64]uint64{}
@@ -129,6 +131,13 @@ func (n *Network) setCut(from, to string, cut bool) {
 	n.mu.cuts[[2]string{hostOf(from), hostOf(to)}] = cut
 }
 
+// Deafen loses what is sent to a host in some verbs: their requests, and the replies to those it sent. What is under way is lost, too. No verbs end it.
+func (n *Network) Deafen(addr string, verbs ...rpc.Verb) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.deaf[hostOf(addr)] = verbs
+}
+
 // Partition cuts both directions between addresses of different groups, and heals those within a group.
 func (n *Network) Partition(groups ...[]string) {
 	n.mu.Lock()
@@ -144,11 +153,12 @@ func (n *Network) Partition(groups ...[]string) {
 	}
 }
 
-// HealAll undoes every cut.
+// HealAll undoes every cut, and Deafen.
 func (n *Network) HealAll() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.mu.cuts)
+	clear(n.mu.deaf)
 }
 
 // Slow delays every message from and to a host by up to extra more; 0 ends that.

@@ -125,6 +125,26 @@ func TestOneWayCutAndPartition(t *testing.T) {
 	})
 }
 
+func TestDeafen(t *testing.T) {
+	cluster(t, Options{Silence: time.Second}, 2, func(net *Network, nodes []*Node) {
+		net.Deafen(addr(2), rpc.VerbPing)
+		if _, err := call(nodes[1], peer(2), rpc.VerbPing, "", time.Minute); !errors.Is(err, rpc.ErrUnreachable) {
+			t.Fatalf("a request: %v", err)
+		}
+		if _, err := call(nodes[2], peer(1), rpc.VerbPing, "", time.Minute); !errors.Is(err, rpc.ErrUnreachable) {
+			t.Fatalf("the reply to its own request: %v", err)
+		}
+		var re *rpc.RemoteError
+		if _, err := call(nodes[1], peer(2), rpc.VerbWrite, "", time.Minute); !errors.As(err, &re) {
+			t.Fatalf("another verb: %v", err)
+		}
+		net.Deafen(addr(2))
+		if _, err := call(nodes[1], peer(2), rpc.VerbPing, "", time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestCrashAndRestart(t *testing.T) {
 	ghost := "from the dead"
 	o := Options{Observe: func(d Delivery) {
