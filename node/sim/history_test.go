@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"nodedb/node/rpc/simnet"
 )
@@ -56,13 +59,25 @@ func (h *history) add(e entry) {
 		h.fold()
 		h.mu.instant = e.at
 	}
-	h.mu.same += hash(e.d.Sum, e.d.Verb, e.d.Fate, e.text)
+	h.mu.same += e.hash()
 	h.mu.entries = append(h.mu.entries, e)
+}
+
+// hash covers all of an event but its time.
+func (e *entry) hash() uint64 {
+	b := make([]byte, 0, 128) // enough but for statements
+	b = binary.LittleEndian.AppendUint64(b, e.d.Sum)
+	b = append(b, byte(e.d.Verb))
+	b = append(b, e.d.Fate...)
+	b = append(b, 0)
+	return xxhash.Sum64(append(b, e.text...))
 }
 
 // fold ends an instant. REQUIRES: mu.
 func (h *history) fold() {
-	h.mu.sum = hash(h.mu.sum, h.mu.instant, h.mu.same)
+	b := binary.LittleEndian.AppendUint64(make([]byte, 0, 24), h.mu.sum)
+	b = binary.LittleEndian.AppendUint64(b, uint64(h.mu.instant))
+	h.mu.sum = xxhash.Sum64(binary.LittleEndian.AppendUint64(b, h.mu.same))
 	h.mu.same = 0
 }
 

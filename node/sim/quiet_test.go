@@ -18,6 +18,8 @@ const (
 	batchBound = 60 * time.Second  // until every logged batch is there as a whole, or not at all (row 29)
 	quietBound = 120 * time.Second // until nodes see each other, have one schema and no hints
 	poll       = 500*time.Millisecond + 7
+	// slowly: what lasts longer is looked at less often: a look at what thousands of ranges agreed on is a good part of a seed's CPU.
+	slowly = 5 * time.Second
 )
 
 // await polls until why is "", or the bound is over and the reason is a failure.
@@ -33,7 +35,11 @@ func (w *world) await(bound time.Duration, what string, why func() string) bool 
 			w.fail("not %s after %v: %s", what, bound, reason)
 			return false
 		}
-		time.Sleep(poll)
+		if time.Since(begun) < slowly {
+			time.Sleep(poll)
+		} else {
+			time.Sleep(4 * poll)
+		}
 	}
 }
 

@@ -113,6 +113,9 @@ func newWorld(s scenario, logs bool) *world {
 	for len(w.conf.tokens) < w.conf.nodes {
 		w.conf.tokens = append(w.conf.tokens, w.conf.tokens[0])
 	}
+	for i := range w.conf.tokens {
+		w.conf.tokens[i] = min(w.conf.tokens[i], maxTokens/w.conf.nodes)
+	}
 	w.net = simnet.New(simnet.Options{Seed: s.seed, Settle: w.settle, Faults: w.conf.net, Observe: w.observe,
 		Opaque: func(v rpc.Verb) bool { return v == rpc.VerbStatus }}) // it tells the size of the store, which Pebble's background work decides
 	for i := range w.conf.nodes {
@@ -129,6 +132,9 @@ func newWorld(s scenario, logs bool) *world {
 func (w *world) rand(purpose string) *rand.Rand {
 	return rand.New(rand.NewPCG(w.seed, hash(w.seed, purpose, w.family.name)))
 }
+
+// maxTokens bounds those of all machines together: each makes a range of every table, which is compared again and again, and that is what a seed costs.
+const maxTokens = 40
 
 // Plain go test is short: sessions work for less, and there are few ranges for anti-entropy to compare.
 const (
