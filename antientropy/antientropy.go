@@ -39,7 +39,9 @@ type Options struct {
 	Apply func(needs, ring uint64, mutations [][]byte, done func(error))
 	// Pending reports whether a memory table's rows are not back yet after a restart.
 	Pending func(row.StorageID) bool
-	Now     func() time.Time // dates agreements, and TTLs
+	// Requested reports whether this node has requests, for which comparing makes way; nil: never.
+	Requested func() bool
+	Now       func() time.Time // dates agreements, and TTLs
 
 	Target   time.Duration // within which all ranges are compared; default 24 h
 	Throttle int64         // bytes a second read here, for all comparisons together; 0: no bound
@@ -106,7 +108,7 @@ type stats struct {
 // New makes a repairer; Run starts it. It reads its records at once.
 func New(o Options) (*Repairer, error) {
 	o.setDefaults()
-	r := &Repairer{Options: o, pace: stream.NewPace(o.Throttle), wake: make(chan struct{}, 1)}
+	r := &Repairer{Options: o, pace: stream.NewPace(o.Throttle, o.Requested), wake: make(chan struct{}, 1)}
 	r.mu.tasks, r.mu.agenda, r.mu.dirty, r.mu.suspects = map[taskKey]*task{}, newAgenda(), map[taskKey]bool{}, map[vnodes.HostID]time.Time{}
 	r.jobs.byID = map[[16]byte]*job{}
 	if err := r.load(); err != nil {

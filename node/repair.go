@@ -23,6 +23,7 @@ func (n *Node) openRepair() (err error) {
 	c := n.cluster
 	n.repairer, err = antientropy.New(antientropy.Options{
 		Self: c.self, Alive: c.Alive, Peer: c.Peer, Await: c.Await, Transport: n.transport, Store: n.engine, System: n.engine, Pending: n.pending.Contains,
+		Requested: n.replica.Requested,
 		View: func() stream.View {
 			v := c.View()
 			return stream.View{Epoch: v.Epoch, Ring: v.Ring, Catalog: v.Catalog}

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -22,7 +23,7 @@ func (c *busyClock) take(t *testing.T, p *Pace, times, n int, lateness time.Dura
 	began := c.now()
 	for range times {
 		jump := time.AfterFunc(time.Nanosecond, func() { c.behind.Add(int64(lateness)) })
-		if err := p.Take(t.Context(), n); err != nil {
+		if err := p.Take(t.Context(), n, 0); err != nil {
 			t.Fatal(err)
 		}
 		if jump.Stop() {
@@ -38,7 +39,7 @@ func TestPaceYieldsToABusyMachine(t *testing.T) {
 		const bytes = 10_000_000 // 100 ms at full speed
 		full := 100 * time.Millisecond
 		var c busyClock
-		p := NewPace(100_000_000)
+		p := NewPace(100_000_000, nil)
 		p.now = c.now
 		c.take(t, p, 1, bytes, 0) // what may be read at once
 		// What a Take costs is decided before it waits, so a timer slows the next one. A timer that comes late ends late: hence the tolerance.
@@ -57,7 +58,7 @@ func TestPaceYieldsToABusyMachine(t *testing.T) {
 		about("late again and again", c.take(t, p, 5, bytes, late+time.Millisecond), maxBrake*full)
 		about("as the machine has time again", c.take(t, p, maxBrake, bytes, 0), (maxBrake+1)*full/2)
 		about("in time again", c.take(t, p, 10, bytes, 0), full)
-		slow := NewPace(2 * minBraked)
+		slow := NewPace(2*minBraked, nil)
 		slow.now = c.now
 		c.take(t, slow, 10, minBraked, late+time.Millisecond)
 		about("late, and slow anyway", c.take(t, slow, 5, minBraked, late+time.Millisecond), time.Second)
@@ -67,11 +68,11 @@ func TestPaceYieldsToABusyMachine(t *testing.T) {
 // What was not read for a while is not made up for, but for a burst; no bound and an ended context wait for nothing.
 func TestPaceBursts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPace(1_000_000)
+		p := NewPace(1_000_000, nil)
 		time.Sleep(time.Hour)
 		began := time.Now()
 		for range 10 {
-			if err := p.Take(t.Context(), 10_000); err != nil {
+			if err := p.Take(t.Context(), 10_000, 0); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -81,13 +82,56 @@ func TestPaceBursts(t *testing.T) {
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		began = time.Now()
-		for _, p := range []*Pace{p, NewPace(0)} {
-			if err := p.Take(ended, 1<<30); !errors.Is(err, context.Canceled) {
+		for _, p := range []*Pace{p, NewPace(0, nil)} {
+			if err := p.Take(ended, 1<<30, 0); !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
 		}
-		if err := NewPace(0).Take(t.Context(), 1<<30); err != nil || time.Since(began) != 0 {
+		if err := NewPace(0, nil).Take(t.Context(), 1<<30, 0); err != nil || time.Since(began) != 0 {
 			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
+}
+
+// Beside requests reading gets a twentieth of a processor, all that read at once together, whatever the throttle; what took long rests long, to a bound.
+func TestPaceRestsBesideRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests := true
+		p := NewPace(1<<30, func() bool { return requests })
+		took := func(readers, times int, each time.Duration) time.Duration {
+			began := time.Now()
+			var all sync.WaitGroup
+			for range readers {
+				all.Go(func() {
+					for range times {
+						if err := p.Take(t.Context(), 1, each); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			return time.Since(began)
+		}
+		const page = 200 * time.Microsecond
+		for readers := range 3 {
+			if got, want := took(readers+1, 100, page), time.Duration(readers+1)*100*restShare*page; got != want {
+				t.Errorf("%d readers rested %s, want %s", readers+1, got, want)
+			}
+		}
+		time.Sleep(time.Hour) // gives no credit
+		if got, want := took(1, 1, time.Minute), maxRest; got != want {
+			t.Errorf("after a page that took a minute reading rested %s, want %s", got, want)
+		}
+		const tiny = time.Microsecond // a timer each would cost more than what was read
+		if got := took(1, 52, tiny); got != 0 {
+			t.Errorf("52 tiny pages rested %s: they are not yet worth a timer", got)
+		}
+		if got, want := took(1, 1, tiny), 53*restShare*tiny; got != want {
+			t.Errorf("the 53rd rested %s, want %s for all", got, want)
+		}
+		if requests = false; took(1, 100, page) != 0 {
+			t.Error("it rests without requests")
 		}
 	})
 }
@@ -106,9 +150,9 @@ func TestSessionsArePaced(t *testing.T) {
 				r.server.Pace = nil
 				s, peers := k.session()
 				if i == 0 {
-					s.Pace = NewPace(perSecond)
+					s.Pace = NewPace(perSecond, nil)
 				} else {
-					r.server.Pace = NewPace(perSecond)
+					r.server.Pace = NewPace(perSecond, nil)
 				}
 				began := time.Now()
 				out, err := s.Run(t.Context(), peers)

@@ -19,8 +19,8 @@ type Store interface {
 }
 
 const (
-	// pageBytes is read at a time: a fraction of a millisecond between two looks at the pace.
-	pageBytes = 256 << 10
+	// pageBytes is read at a time, in about a fifth of a millisecond: so long a request may wait for a processor that compares.
+	pageBytes = 32 << 10
 	// stepBytes bounds what one request has read at a time; the rest is asked for again.
 	stepBytes = 4 << 20
 )
@@ -62,15 +62,16 @@ func (s *scanner) scan(ctx context.Context, iv *merkle.Interval, visit func(*ite
 		return nil, nil // even parts of few tokens may be empty
 	}
 	for {
+		begun := time.Now()
 		page, err := s.store.Read(ctx, &spec, s.buf[:0])
 		if err != nil {
 			return nil, err
 		}
 		s.buf, s.read = page, s.read+uint64(len(page))
-		if err := s.pace.Take(ctx, len(page)); err != nil { // the last page counts, too: many ranges are one page
-			return nil, err
-		}
 		more, stop, err := walk(page, spec.After, s.heads, visit)
+		if paced := s.pace.Take(ctx, len(page), time.Since(begun)); err == nil { // the last page counts, too: many ranges are one page
+			err = paced
+		}
 		if err != nil || !more || stop == nil {
 			return nil, err
 		}

@@ -346,7 +346,7 @@ func TestSlowPaceGetsThere(t *testing.T) {
 			r.write(ms...)
 		}
 		k.nodes[1].write(insert(3, 5000, 10, "there only"))
-		k.nodes[1].server.Pace = NewPace(100 << 10) // 4 MiB in 41 s
+		k.nodes[1].server.Pace = NewPace(100<<10, nil) // 4 MiB in 41 s
 		k.repair()
 		k.equal()
 	})
@@ -360,7 +360,7 @@ func TestCloseEndsPacedAnswers(t *testing.T) {
 			ms = append(ms, insert(n%7, n, 10, strings.Repeat("x", 2000)))
 		}
 		k.nodes[1].write(ms...)
-		k.nodes[1].server.Pace = NewPace(20 << 10) // a page in 13 s
+		k.nodes[1].server.Pace = NewPace(2<<10, nil) // a page in 16 s
 		s, peers := k.session()
 		ended := make(chan struct{})
 		go func() {

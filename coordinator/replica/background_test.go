@@ -118,6 +118,32 @@ func TestBackgroundRestsForABoundedTime(t *testing.T) {
 	})
 }
 
+// Every replica of a request has it, whoever coordinates: what makes way for requests must see it; a moment later there are none.
+func TestRequested(t *testing.T) {
+	bubble(t, 3, 3, func(t *testing.T, c *testCluster) {
+		requested := func(want bool, after string) {
+			t.Helper()
+			synctest.Wait()
+			for i, n := range c.nodes {
+				if n.replica.Requested() != want {
+					t.Errorf("after %s: node %d has requests: %v, want %v", after, i, !want, want)
+				}
+			}
+		}
+		requested(false, "the start")
+		if err := c.nodes[0].write(consistency.All, mutation("k", 1, "a", 10)); err != nil {
+			t.Fatal(err)
+		}
+		requested(true, "a write")
+		time.Sleep(requestsLast)
+		requested(false, "a pause")
+		if _, err := c.nodes[0].read(consistency.All, "k"); err != nil {
+			t.Fatal(err)
+		}
+		requested(true, "a read")
+	})
+}
+
 // A write whose answer is lost is a timeout to its client, and done.
 func TestFaultBeforeAnswer(t *testing.T) {
 	bubble(t, 3, 3, func(t *testing.T, c *testCluster) {

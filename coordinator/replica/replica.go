@@ -238,6 +238,9 @@ func dropped(id row.StorageID) error {
 	return &rpc.RemoteError{Code: rpc.CodeDropped, Message: fmt.Sprintf("the table (storage %d) was dropped or truncated", id)}
 }
 
+// Requested reports whether this replica has requests: one came a moment ago, from its own node or another. What nobody waits for makes way for them.
+func (r *Replica) Requested() bool { return r.writer.touched(time.Now()) }
+
 // Read answers a message of this node's own coordinator, on a reader: a disk that stalls must hold up neither the coordinator's caller nor the connection
 // on whose reader an answer came. The page is the caller's to keep.
 func (r *Replica) Read(ctx context.Context, m *coordinator.ReadMessage, done func(*coordinator.ReadReply, error)) {

@@ -71,6 +71,11 @@ func (w *writer) close() {
 // touch notes that a request came.
 func (w *writer) touch() { w.requested.Store(time.Now().UnixNano()) }
 
+// touched reports whether one came a moment ago.
+func (w *writer) touched(now time.Time) bool {
+	return now.UnixNano()-w.requested.Load() < int64(requestsLast)
+}
+
 // add queues a message's mutations; done may be called from any goroutine.
 func (w *writer) add(ms []row.Mutation, done func(error)) {
 	w.touch()
@@ -167,7 +172,7 @@ func (w *writer) writeBackground(q queued) {
 	begun := time.Now()
 	w.write([]queued{q})
 	now := time.Now()
-	if now.UnixNano()-w.requested.Load() < int64(requestsLast) {
+	if w.touched(now) {
 		w.restUntil = now.Add(min(backgroundRest*now.Sub(begun), maxRest))
 	}
 }
