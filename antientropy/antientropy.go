@@ -41,7 +41,9 @@ type Options struct {
 	Pending func(row.StorageID) bool
 	// Requested reports whether this node has requests, for which comparing makes way; nil: never.
 	Requested func() bool
-	Now       func() time.Time // dates agreements, and TTLs
+	// Hinted reports whether hints were sent to this node a moment ago: its ranges are not compared out of turn until they have come. nil: never.
+	Hinted func() bool
+	Now    func() time.Time // dates agreements, and TTLs
 
 	Target   time.Duration // within which all ranges are compared; default 24 h
 	Throttle int64         // bytes a second read here, for all comparisons together; 0: no bound
@@ -115,7 +117,7 @@ func New(o Options) (*Repairer, error) {
 		return nil, err
 	}
 	r.server = stream.NewServer(stream.ServerOptions{Store: o.Store, View: o.View, Await: o.Await, Apply: o.Apply, Pending: o.Pending,
-		Record: r.told, Suspect: r.Suspect, Pace: r.pace})
+		Record: r.told, Suspect: r.Suspect, Hinted: o.Hinted, Pace: r.pace})
 	r.measure()
 	return r, nil
 }

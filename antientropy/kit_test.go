@@ -46,6 +46,7 @@ type testNode struct {
 	net      *simnet.Node
 	repairer *Repairer
 	pending  atomic.Bool
+	hinted   atomic.Bool
 	stop     context.CancelFunc
 	ended    sync.WaitGroup
 }
@@ -147,7 +148,7 @@ func (m *testNode) start() {
 		Peer:      func(n *vnodes.Node) rpc.Peer { return rpc.Peer{ID: n.ID, Addr: n.Address + ":7000"} },
 		Await:     func(_ context.Context, _ rpc.Peer, _ uint64, done func(error)) { done(context.DeadlineExceeded) },
 		Transport: m.net, Store: engine, System: engine, Apply: m.apply, Pending: func(row.StorageID) bool { return m.pending.Load() },
-		Now: time.Now, Target: target, Throttle: 1 << 30,
+		Hinted: m.hinted.Load, Now: time.Now, Target: target, Throttle: 1 << 30,
 	})
 	if err != nil {
 		c.t.Fatal(err)

@@ -108,6 +108,46 @@ func TestSuspectedReplicasComeFirst(t *testing.T) {
 	})
 }
 
+// While hints are sent to a node its ranges are not compared out of turn, whoever drives them, and soon after the last. Hints that never end keep no range from its ordinary
+// turn.
+func TestHintsComeFirst(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, c *cluster) {
+		for returned, m := range c.nodes {
+			time.Sleep(target)
+			m.hinted.Store(true)
+			c.nodes[(returned+1)%3].write(insert(returned, 1, 10, "a hint will bring it"))
+			for _, other := range c.nodes {
+				other.repairer.Suspect(nodeID(returned))
+			}
+			ahead := compared(c)
+			time.Sleep(time.Minute)
+			if n := compared(c) - ahead; n > 2 {
+				t.Errorf("%d ranges were compared while hints were sent to node %d", n, returned)
+			}
+			m.hinted.Store(false)
+			time.Sleep(30 * time.Second)
+			if !c.same() {
+				t.Errorf("not compared half a minute after the last hint for node %d", returned)
+			}
+		}
+		c.nodes[0].hinted.Store(true)
+		c.nodes[0].repairer.Suspect(nodeID(0))
+		c.nodes[1].write(insert(9, 1, 10, "no hint was kept"))
+		time.Sleep(target)
+		if !c.same() {
+			t.Error("hints that don't end keep ranges from their turn")
+		}
+	})
+}
+
+// compared counts the sessions of all nodes.
+func compared(c *cluster) (n uint64) {
+	for _, m := range c.nodes {
+		n += m.repairer.stats.sessions.Load()
+	}
+	return n
+}
+
 // Hints are lost where they were kept: that node drives few of the ranges, but whoever does learns of it.
 func TestWhoDrivesLearnsOfLostHints(t *testing.T) {
 	bubble(t, 3, func(t *testing.T, c *cluster) {

@@ -37,7 +37,9 @@ func (r *Repairer) Run(ctx context.Context) {
 		}
 		t, wait := r.next()
 		if t != nil {
-			r.drive(ctx, t, nil)
+			if !r.postponed(ctx, t) {
+				r.drive(ctx, t, nil)
+			}
 			continue
 		}
 		timer.Reset(wait)

@@ -10,6 +10,8 @@ const (
 	windowEvery = 250 * time.Millisecond
 	// minForeground is how many requests of clients a window has when hints make way for them; fewer say nothing of how long one takes.
 	minForeground = 8
+	// minSample is how many requests beside hints can show that one usually takes less: the mean of fewer is often low by chance.
+	minSample = 128
 	// firstRate is where a replay begins, and minRate what it always may: bytes a second.
 	firstRate = 4 << 20
 	minRate   = 128 << 10
@@ -50,20 +52,22 @@ type governor struct {
 	empty  time.Time // when the bucket is
 	window time.Time // its end
 	before load      // at its begin
+	sample load      // at the begin of the requests that may show what is usual
 
 	shedPause time.Duration
 	shedUntil time.Time
 }
 
 func newGovernor(limit, chunk int64, now time.Time, l load) *governor {
-	return &governor{limit: float64(limit), rate: min(firstRate, float64(limit)), chunk: chunk, window: now.Add(windowEvery), before: l}
+	return &governor{limit: float64(limit), rate: min(firstRate, float64(limit)), chunk: chunk, window: now.Add(windowEvery), before: l, sample: l}
 }
 
 // due reports whether a window has ended.
 func (g *governor) due(now time.Time) bool { return !now.Before(g.window) }
 
-// observe sets the rate by what happened in a window that has ended. usualNs is how long a request takes without hints, 0 if nobody knows:
-// then it is this window's figure, which is given back.
+// observe sets the rate by what happened in a window that has ended. usualNs is how long a request takes without hints, 0 if nobody knows: then it is this window's
+// figure. What is known after the window is given back: beside hints a request takes no less than without, so what is usual is at most that. (The peer may have
+// come back right after a rush of requests, beside which nothing could ever seem slow.)
 func (g *governor) observe(now time.Time, l load, usualNs int64) (usual int64) {
 	n, each := l.since(g.before)
 	g.before, g.window = l, now.Add(windowEvery)
@@ -73,6 +77,10 @@ func (g *governor) observe(now time.Time, l load, usualNs int64) (usual int64) {
 	}
 	if usualNs == 0 {
 		usualNs = int64(each)
+	}
+	if m, mean := l.since(g.sample); m >= minSample {
+		g.sample = l
+		usualNs -= max(0, usualNs-int64(mean)) / usualWeight
 	}
 	if u := time.Duration(usualNs); each > max(u+u/2, u+latencySlack) {
 		g.slower()

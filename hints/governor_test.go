@@ -55,6 +55,34 @@ func TestGovernorMakesWay(t *testing.T) {
 	want(t, "bytes a message at it", g.batch(), minRate/10)
 }
 
+// After a rush of requests, beside which nothing would seem slow, what is usual comes down to what requests take beside hints; a few that are fast by chance say nothing.
+func TestGovernorForgetsARush(t *testing.T) {
+	now, l, usual := time.Unix(1000, 0), load{}, int64(20*time.Millisecond)
+	g := newGovernor(32<<20, 32<<10, now, l)
+	window := func(requests int64, each time.Duration) {
+		now = now.Add(windowEvery)
+		l.requests, l.took = l.requests+requests, l.took+time.Duration(requests)*each
+		usual = g.observe(now, l, usual)
+	}
+	window(100, time.Millisecond)
+	want(t, "usual after a few requests", usual, int64(20*time.Millisecond))
+	for range 40 {
+		window(100, 2*time.Millisecond)
+	}
+	if usual < int64(2*time.Millisecond) || usual > int64(2200*time.Microsecond) {
+		t.Errorf("%s is usual where requests take 2 ms", time.Duration(usual))
+	}
+	rate := g.rate
+	window(100, 4*time.Millisecond)
+	want(t, "rate beside requests that take twice as long", g.rate, rate/2)
+	for range 40 {
+		window(100, 4*time.Millisecond)
+	}
+	if usual > int64(2200*time.Microsecond) {
+		t.Errorf("hints that make requests slow made %s usual", time.Duration(usual))
+	}
+}
+
 // Batches that are under way together shed once; each shedding after a pause doubles it.
 func TestGovernorPausesWhenThePeerSheds(t *testing.T) {
 	now := time.Unix(1000, 0)

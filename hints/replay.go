@@ -108,7 +108,8 @@ func (s *Store) replay(ctx context.Context, p *peer) {
 		case stepSend:
 			now := time.Now()
 			if g.due(now) {
-				s.usual.CompareAndSwap(0, g.observe(now, s.look(), s.usual.Load()))
+				usual := s.usual.Load()
+				s.usual.CompareAndSwap(usual, g.observe(now, s.look(), usual))
 			}
 			if delay := g.delay(now); delay > 0 {
 				pause(ctx, delay)

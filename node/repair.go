@@ -24,6 +24,7 @@ func (n *Node) openRepair() (err error) {
 	n.repairer, err = antientropy.New(antientropy.Options{
 		Self: c.self, Alive: c.Alive, Peer: c.Peer, Await: c.Await, Transport: n.transport, Store: n.engine, System: n.engine, Pending: n.pending.Contains,
 		Requested: n.replica.Requested,
+		Hinted:    n.replica.Hinted,
 		View: func() stream.View {
 			v := c.View()
 			return stream.View{Epoch: v.Epoch, Ring: v.Ring, Catalog: v.Catalog}

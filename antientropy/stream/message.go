@@ -30,6 +30,8 @@ const (
 	OpRecord
 	// OpSuspect tells that a node lacks what hints were to bring: Record is its host id (VerbRepair).
 	OpSuspect
+	// OpHinted asks whether hints are being sent to the node: then it answers CodeNotReady (VerbRepair).
+	OpHinted
 )
 
 // MaxMutations bounds the mutations of a message.
@@ -81,6 +83,9 @@ func decodeRequest(body []byte) (*Request, []merkle.Interval, error) {
 		}
 		return r, nil, nil
 	}
+	if r.Op == OpHinted {
+		return r, nil, nil
+	}
 	if len(r.Mutations) > MaxMutations || r.Storage == 0 {
 		return nil, nil, fmt.Errorf("%d mutations for storage %d", len(r.Mutations), r.Storage)
 	}
@@ -130,3 +135,6 @@ func EncodeRecord(needs, ring uint64, table row.StorageID, record []byte) ([]byt
 func EncodeSuspect(id vnodes.HostID) ([]byte, error) {
 	return encode(&Request{Version: messageVersion, Op: OpSuspect, Record: id[:]})
 }
+
+// EncodeHinted makes the body of VerbRepair that asks whether hints are being sent to a node.
+func EncodeHinted() ([]byte, error) { return encode(&Request{Version: messageVersion, Op: OpHinted}) }

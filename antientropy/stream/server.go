@@ -37,7 +37,9 @@ type ServerOptions struct {
 	Record func(row.StorageID, []byte) error
 	// Suspect takes a node that lacks what hints were to bring; it must not block.
 	Suspect func(vnodes.HostID)
-	Pace    *Pace
+	// Hinted reports whether hints were sent to this node a moment ago; nil: never.
+	Hinted func() bool
+	Pace   *Pace
 }
 
 const (
@@ -105,9 +107,13 @@ func (s *Server) handle(in *rpc.Inbound) {
 		in.Reply(nil, invalid(err))
 		return
 	}
-	if r.Op == OpSuspect {
+	switch r.Op {
+	case OpSuspect:
 		s.Suspect(vnodes.HostID(r.Record))
 		in.Reply(nil, nil)
+		return
+	case OpHinted:
+		in.Reply(nil, s.hinted())
 		return
 	}
 	if s.View().Epoch >= r.Needs {
@@ -125,11 +131,19 @@ func (s *Server) handle(in *rpc.Inbound) {
 	})
 }
 
+// hinted is the answer to OpHinted.
+func (s *Server) hinted() error {
+	if s.Hinted != nil && s.Hinted() {
+		return &rpc.RemoteError{Code: rpc.CodeNotReady, Message: "hints are being sent to the replica"}
+	}
+	return nil
+}
+
 func opsOf(v rpc.Verb) []Op {
 	if v == rpc.VerbTree {
 		return []Op{OpSums, OpLists}
 	}
-	return []Op{OpFetch, OpPush, OpRecord, OpSuspect}
+	return []Op{OpFetch, OpPush, OpRecord, OpSuspect, OpHinted}
 }
 
 // admitted runs a request whose metadata is here.

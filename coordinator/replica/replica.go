@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"nodedb/coordinator"
@@ -47,6 +48,7 @@ type Replica struct {
 	jobs   chan func()
 	writer *writer
 	wait   sync.WaitGroup
+	hinted atomic.Int64 // when hints last came, ns
 
 	closing sync.RWMutex
 	closed  bool // jobs is; sending would panic
@@ -189,6 +191,7 @@ func (r *Replica) apply(m *coordinator.WriteMessage, done func(error)) {
 	}
 	add := r.writer.add
 	if m.Background {
+		r.hinted.Store(time.Now().UnixNano())
 		add = r.writer.addBackground
 	}
 	add(ms, func(err error) {
@@ -197,6 +200,12 @@ func (r *Replica) apply(m *coordinator.WriteMessage, done func(error)) {
 		done(asRemote(err))
 	})
 }
+
+// hintsLast is how long after hints came more are on their way: a holder rests for hints.maxShedPause, 5 s, at most between two messages.
+const hintsLast = 10 * time.Second
+
+// Hinted reports whether hints are being sent to this replica.
+func (r *Replica) Hinted() bool { return time.Now().UnixNano()-r.hinted.Load() < int64(hintsLast) }
 
 func (r *Replica) decode(view *coordinator.View, m *coordinator.WriteMessage) ([]row.Mutation, error) {
 	ms := make([]row.Mutation, len(m.Mutations))

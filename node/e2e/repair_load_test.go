@@ -126,7 +126,7 @@ func measureHalf(t *testing.T, c *proc.Cluster, setting map[string]string) (h ha
 	}
 	maps.Copy(c.Flags, setting)
 	start(t, c, c.Nodes...)
-	l := newSteadyLoad(t, c)
+	l := newSteadyLoad(t, c.Nodes, "big.t", *repairLoadRows, *repairLoadRate)
 	defer l.close()
 	l.run(warmUp)
 	cpu, sessions, scanned := cpuOf(t, c), counter(t, c, "nodedb_anti_entropy_sessions_total"), counter(t, c, "nodedb_anti_entropy_scanned_bytes_total")
@@ -193,15 +193,17 @@ func counterOf(t *testing.T, n *proc.Node, name string) float64 {
 	return v
 }
 
-// steadyLoad asks all nodes in turns, when a request is due and not when the last was answered: a slow answer doesn't slow the load down.
+// steadyLoad asks some nodes in turns, when a request is due and not when the last was answered: a slow answer doesn't slow the load down.
 type steadyLoad struct {
+	rows, rate    int // rate: requests a second, on all nodes together
 	clients       []*wire.Client
 	reads, writes [][]byte // prepared, by client
 }
 
-func newSteadyLoad(t *testing.T, c *proc.Cluster) *steadyLoad {
+// newSteadyLoad is for a table (k bigint PRIMARY KEY, v text) of so many rows.
+func newSteadyLoad(t *testing.T, nodes []*proc.Node, table string, rows, rate int) *steadyLoad {
 	t.Helper()
-	l := &steadyLoad{}
+	l := &steadyLoad{rows: rows, rate: rate}
 	prepare := func(client *wire.Client, text string) []byte {
 		st, err := client.Prepare(deadline(t, wait), text)
 		if err != nil {
@@ -209,14 +211,14 @@ func newSteadyLoad(t *testing.T, c *proc.Cluster) *steadyLoad {
 		}
 		return st.ID
 	}
-	for _, n := range c.Nodes {
+	for _, n := range nodes {
 		client, err := n.Dial(deadline(t, wait))
 		if err != nil {
 			t.Fatal(err)
 		}
 		l.clients = append(l.clients, client)
-		l.reads = append(l.reads, prepare(client, "SELECT v FROM big.t WHERE k = ?"))
-		l.writes = append(l.writes, prepare(client, "INSERT INTO big.t (k, v) VALUES (?, ?)"))
+		l.reads = append(l.reads, prepare(client, "SELECT v FROM "+table+" WHERE k = ?"))
+		l.writes = append(l.writes, prepare(client, "INSERT INTO "+table+" (k, v) VALUES (?, ?)"))
 	}
 	return l
 }
@@ -230,7 +232,7 @@ func (l *steadyLoad) close() {
 // request is the i-th: writes and reads in turns.
 func (l *steadyLoad) request(i int) *wire.Execute {
 	n := i % len(l.clients)
-	p := wire.Params{Consistency: uint16(consistency.Quorum), Values: [][]byte{types.AppendInt64(nil, rand.Int64N(int64(*repairLoadRows)))}}
+	p := wire.Params{Consistency: uint16(consistency.Quorum), Values: [][]byte{types.AppendInt64(nil, rand.Int64N(int64(l.rows)))}}
 	if i/len(l.clients)%2 == 0 {
 		return &wire.Execute{ID: l.reads[n], Params: p}
 	}
@@ -240,6 +242,13 @@ func (l *steadyLoad) request(i int) *wire.Execute {
 
 // run asks for so long and waits for the answers.
 func (l *steadyLoad) run(long time.Duration) (latencies []time.Duration, failed int) {
+	ctx, cancel := context.WithTimeout(context.Background(), long)
+	defer cancel()
+	return l.runUntil(ctx)
+}
+
+// runUntil asks until the context ends and waits for the answers.
+func (l *steadyLoad) runUntil(ctx context.Context) (latencies []time.Duration, failed int) {
 	var mu sync.Mutex
 	var answers sync.WaitGroup
 	answered := func(due time.Time, err error) {
@@ -253,14 +262,12 @@ func (l *steadyLoad) run(long time.Duration) (latencies []time.Duration, failed 
 		}
 		answers.Done()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), long)
-	defer cancel()
 	tick := time.NewTicker(sendEvery)
 	defer tick.Stop()
 	began, sent := time.Now(), 0
 	for ctx.Err() == nil {
 		for due := began; ; sent++ {
-			if due = began.Add(time.Duration(sent) * time.Second / time.Duration(*repairLoadRate)); due.After(time.Now()) {
+			if due = began.Add(time.Duration(sent) * time.Second / time.Duration(l.rate)); due.After(time.Now()) {
 				break
 			}
 			answers.Add(1)
