@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	clientsFlag = flag.String("clients", "", "programs with Cassandra's own drivers that drive a cluster: a comma list of python, cqlsh, node, java, rust; all: every one. "+
+	clientsFlag = flag.String("clients", "", "programs with Cassandra's own drivers that drive a cluster: a comma list of gocql, python, cqlsh, node, java, rust; all: every one. "+
 		"smoke, alone or in the list: their short form")
 	clientsDir = flag.String("clients-dir", filepath.Join(os.TempDir(), "nodedb-clients"), "where drivers are installed and those programs built; kept for the next run")
 )
@@ -75,11 +75,11 @@ const (
 	suiteTimeout   = 20 * time.Minute
 )
 
-// asked says whether -clients names a client, and whether its short form is wanted.
-func (c *client) asked() (run, short bool) {
+// clientAsked says whether -clients names a client, and whether its short form is wanted.
+func clientAsked(name string) (run, short bool) {
 	list := strings.Split(*clientsFlag, ",")
 	short = slices.Contains(list, "smoke")
-	return slices.Contains(list, "all") || slices.Contains(list, c.name) || short && len(list) == 1, short
+	return slices.Contains(list, "all") || slices.Contains(list, name) || short && len(list) == 1, short
 }
 
 // TestClients runs existing drivers, unmodified, against three nodes of their own. A program says what it checks on its standard output:
@@ -99,9 +99,14 @@ func TestClients(t *testing.T) {
 			t.Fatalf("-clients %s: no such client", name)
 		}
 	}
+	t.Run("gocql", func(t *testing.T) {
+		t.Parallel()
+		run, short := clientAsked("gocql")
+		runGocql(t, run && !short)
+	})
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {
-			run, short := c.asked()
+			run, short := clientAsked(c.name)
 			if !run {
 				t.Skip("needs a driver from a registry: run it with -clients " + c.name)
 			}
