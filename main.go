@@ -27,6 +27,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"nodedb/node"
+	"nodedb/node/bench"
 	"nodedb/node/config"
 	"nodedb/node/demo"
 	"nodedb/query/load"
@@ -79,7 +80,7 @@ func newApp() *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Commands: []*cli.Command{startCommand(), statusCommand(), removeCommand(), repairCommand(), shellCommand(), loadCommand(), demoCommand()},
+		Commands: []*cli.Command{startCommand(), statusCommand(), removeCommand(), repairCommand(), shellCommand(), loadCommand(), demoCommand(), bench.Command()},
 	}
 }
 

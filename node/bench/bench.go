@@ -1,0 +1,217 @@
+// Package bench puts load on a cluster over CQL, nodedb's or Cassandra's alike, and says what it cost: operations a second, latencies, and the CPU
+// time of the server's processes. Every value that it writes derives from its row's key, so every read is checked. It may import everything
+// below it. Start reading at Run, then workload.go for what is run and worker.go for how.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"nodedb/coordinator/consistency"
+	"nodedb/query/wire"
+)
+
+// Errors of Run; what it returns wraps one of them, or the context's.
+var (
+	ErrOptions = errors.New("bench: invalid option")
+	ErrServer  = errors.New("bench: the server")
+	ErrWrong   = errors.New("bench: a read gave what was not written")
+)
+
+// Bounds and defaults.
+const (
+	DefaultKeyspace = "nodedb_bench"
+	DefaultInFlight = 64
+	DefaultSeconds  = 10 * time.Second
+	MaxConns        = 1024
+	MaxInFlight     = 1 << 15 // of all connections together
+	MaxRows         = 1 << 40
+	schemaTimeout   = 60 * time.Second // of one statement that makes or drops a table
+	requestTimeout  = 30 * time.Second // of one request
+	loadInFlight    = 256              // while rows are written that are not measured
+)
+
+// Options of Run. Zero values take the defaults.
+type Options struct {
+	Hosts       []string // HOST or HOST:PORT; connections take turns
+	Workloads   []string // names, in this order
+	Driver      string   // lean (default) or gocql
+	Version     wire.Version
+	Conns       int     // connections of all hosts together; default one a host
+	InFlight    int     // operations under way at once, of all connections together; default 64
+	Rate        float64 // operations a second; 0: closed loop, the next as soon as one ends
+	Seconds     time.Duration
+	Ops         int64         // end after so many operations, if that is earlier; 0: no such end
+	Warm        time.Duration // of the same load, before anything is measured
+	Rows        int64         // rows to write before; 0: the workload's own number
+	Keys        string        // uniform, zipfian or latest; "": the workload's own
+	Replication int           // factor; default 3, or the number of hosts if that is less
+	Consistency consistency.Level
+	Keyspace    string
+	Keep        bool  // read the rows of an earlier run: make no tables, write no rows before
+	Pids        []int // of the server's processes; nil: those of this machine that listen on Hosts
+	Progress    io.Writer
+	Terminal    bool // Progress is one: the line is rewritten in place
+}
+
+// Report is what a run gave, one result a workload.
+type Report struct {
+	Driver      string   `json:"driver"`
+	Protocol    int      `json:"protocol"`
+	Hosts       []string `json:"hosts"`
+	Conns       int      `json:"connections"`
+	InFlight    int      `json:"in_flight"`
+	Rate        float64  `json:"rate,omitempty"`
+	Replication int      `json:"replication"`
+	Consistency string   `json:"consistency"`
+	Pids        []int    `json:"pids,omitempty"`
+	Results     []Result `json:"results"`
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if len(o.Hosts) == 0 {
+		o.Hosts = []string{"127.0.0.1"}
+	}
+	o.Hosts = slices.Clone(o.Hosts)
+	for i, h := range o.Hosts {
+		if _, _, err := net.SplitHostPort(h); err != nil {
+			o.Hosts[i] = net.JoinHostPort(h, wire.DefaultPort)
+		}
+	}
+	if o.Driver == "" {
+		o.Driver = driverLean
+	}
+	if o.Version == 0 {
+		o.Version = wire.V4
+	}
+	if o.Conns == 0 {
+		o.Conns = len(o.Hosts)
+	}
+	if o.InFlight == 0 {
+		o.InFlight = max(DefaultInFlight, o.Conns)
+	}
+	if o.Seconds == 0 {
+		o.Seconds = DefaultSeconds
+	}
+	if o.Replication == 0 {
+		o.Replication = min(3, len(o.Hosts))
+	}
+	if o.Consistency == 0 {
+		o.Consistency = consistency.Quorum
+	}
+	if o.Keyspace == "" {
+		o.Keyspace = DefaultKeyspace
+	}
+	return o, o.check()
+}
+
+// check refuses what can't be run, with what would be.
+func (o *Options) check() error {
+	refuse := func(format string, args ...any) error {
+		return fmt.Errorf("%w: "+format, append([]any{ErrOptions}, args...)...)
+	}
+	switch {
+	case !slices.Contains(drivers, o.Driver):
+		return refuse("no driver %q: want one of %s", o.Driver, strings.Join(drivers, ", "))
+	case o.Version < wire.MinVersion || o.Version > wire.MaxVersion:
+		return refuse("no protocol v%d: want 4 or 5", o.Version)
+	case o.Conns < 1 || o.Conns > MaxConns:
+		return refuse("%d connections: want 1 to %d", o.Conns, MaxConns)
+	case o.InFlight < o.Conns || o.InFlight > MaxInFlight:
+		return refuse("%d in flight over %d connections: want at least one each, and at most %d", o.InFlight, o.Conns, MaxInFlight)
+	case o.Rate < 0 || o.Seconds < 0 || o.Warm < 0 || o.Ops < 0:
+		return refuse("rate, seconds, warm and ops can't be negative")
+	case o.Rows < 0 || o.Rows > MaxRows:
+		return refuse("%d rows: want 1 to %d", o.Rows, int64(MaxRows))
+	case o.Keys != "" && !slices.Contains(distributions, o.Keys):
+		return refuse("no distribution of keys %q: want one of %s", o.Keys, strings.Join(distributions, ", "))
+	case o.Replication < 1:
+		return refuse("replication factor %d", o.Replication)
+	case strings.ContainsAny(o.Keyspace, `"'; `):
+		return refuse("no name of a keyspace: %q", o.Keyspace)
+	case len(o.Workloads) == 0:
+		return refuse("no workload named: want some of %s", strings.Join(Names(), ", "))
+	}
+	for _, name := range o.Workloads {
+		if _, err := find(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run runs workloads one after the other, each on a table of its own: makes it, writes its rows, warms, measures. The report holds the results
+// so far when the error is not nil.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if o.Pids == nil {
+		o.Pids = listeners(o.Hosts)
+	}
+	r := &Report{
+		Driver: o.Driver, Protocol: int(o.Version), Hosts: o.Hosts, Conns: o.Conns, InFlight: o.InFlight, Rate: o.Rate,
+		Replication: o.Replication, Consistency: o.Consistency.String(), Pids: o.Pids, Results: []Result{},
+	}
+	admin, err := wire.Dial(ctx, o.Hosts[0], wire.ClientOptions{Version: o.Version, Timeout: schemaTimeout})
+	if err != nil {
+		return r, fmt.Errorf("%w: %w", ErrServer, err)
+	}
+	defer admin.Close()
+	for _, name := range o.Workloads {
+		w, err := find(name)
+		if err != nil {
+			return r, err
+		}
+		res, err := runOne(ctx, &o, admin, w)
+		if res != nil {
+			r.Results = append(r.Results, *res)
+		}
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return r, nil
+}
+
+// runOne makes a workload's table and runs it.
+func runOne(ctx context.Context, o *Options, admin *wire.Client, w *Workload) (*Result, error) {
+	rows := w.Rows
+	if o.Rows > 0 {
+		rows = o.Rows
+	}
+	if !o.Keep {
+		if err := makeTable(ctx, o, admin, w.Table); err != nil {
+			return nil, err
+		}
+	}
+	statements := w.Table.statements(o.Keyspace)
+	sessions, err := connect(ctx, o, statements)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(sessions)
+	r := &run{o: o, w: w, rows: rows, sessions: sessions, meter: meter{pids: o.Pids}}
+	return r.all(ctx)
+}
+
+// makeTable makes the keyspace, and an empty table.
+func makeTable(ctx context.Context, o *Options, admin *wire.Client, t *Table) error {
+	for _, cql := range []string{
+		fmt.Sprintf(`CREATE KEYSPACE IF NOT EXISTS "%s" WITH replication = {'class': 'SimpleStrategy', 'replication_factor': %d}`, o.Keyspace, o.Replication),
+		fmt.Sprintf(`DROP TABLE IF EXISTS "%s".%s`, o.Keyspace, t.Name),
+		t.create(o.Keyspace),
+	} {
+		if _, err := admin.Query(ctx, cql, nil); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrServer, cql, err)
+		}
+	}
+	return nil
+}
