@@ -187,6 +187,9 @@ func runOne(ctx context.Context, o *Options, admin *wire.Client, w *Workload) (*
 	if o.Rows > 0 {
 		rows = o.Rows
 	}
+	if per := w.Table.perPartition; per > 0 { // whole partitions: what reads of them expect
+		rows = (rows + per - 1) / per * per
+	}
 	if !o.Keep {
 		if err := makeTable(ctx, o, admin, w.Table); err != nil {
 			return nil, err
@@ -198,7 +201,7 @@ func runOne(ctx context.Context, o *Options, admin *wire.Client, w *Workload) (*
 		return nil, err
 	}
 	defer closeAll(sessions)
-	r := &run{o: o, w: w, rows: rows, sessions: sessions, meter: meter{pids: o.Pids}}
+	r := &run{o: o, w: w, rows: rows, sessions: sessions, meter: meter{pids: o.Pids}, pause: pause}
 	return r.all(ctx)
 }
 

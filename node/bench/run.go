@@ -16,6 +16,7 @@ type run struct {
 	workers  []*worker
 	space    *rowSpace
 	meter    meter
+	pause    func(time.Duration)
 }
 
 // all writes the rows, warms, and measures.
@@ -118,7 +119,7 @@ func (r *run) await(ctx context.Context, p *phase, done <-chan struct{}) {
 		default:
 		}
 		next := r.wakeAll()
-		pause(min(max(time.Until(next), minPause), maxPause))
+		r.pause(min(max(time.Until(next), minPause), maxPause))
 	}
 }
 

@@ -65,7 +65,12 @@ func checkValue(value []byte, seed uint64) error {
 	if len(value) != fieldBytes {
 		return fmt.Errorf("%w: a value of %d bytes", ErrWrong, len(value))
 	}
-	x := seed ^ gather(binary.LittleEndian.Uint64(value)-printable)
+	first := binary.LittleEndian.Uint64(value) - printable
+	version := gather(first)
+	if spread(version) != first {
+		return fmt.Errorf("%w: %q", ErrWrong, value)
+	}
+	x := seed ^ version
 	at := 8
 	for ; at+8 <= fieldBytes; at += 8 {
 		x = mix(x)

@@ -1,0 +1,182 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"nodedb/coordinator/consistency"
+	"nodedb/node"
+	"nodedb/node/config"
+	"nodedb/node/disk"
+	"nodedb/node/proc"
+	"nodedb/query/wire"
+)
+
+// startNode runs a node in this process, its disk in memory, and gives its CQL address. The second number of the address keeps two runs on one machine apart.
+func startNode(t *testing.T, last int) string {
+	t.Helper()
+	c := config.Default()
+	c.Listen, c.Data = fmt.Sprintf("127.%d.71.%d", 100+os.Getpid()%100, last), "data"
+	n, err := node.Start(t.Context(), node.Options{
+		Config: c, FS: disk.Crashable(), Logger: slog.New(slog.DiscardHandler), Release: "test", Progress: func(string) {}, Fatal: func(err error) { t.Error(err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return net.JoinHostPort(c.Listen, strconv.Itoa(c.NativeTransportPort))
+}
+
+// ask gives the rows of a statement.
+func ask(t *testing.T, addr, cql string) []string {
+	t.Helper()
+	c, err := wire.Dial(t.Context(), addr, wire.ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	rows, err := proc.Ask(t.Context(), c, consistency.Quorum, cql)
+	if err != nil {
+		t.Fatalf("%s: %v", cql, err)
+	}
+	return rows
+}
+
+// TestRun: every workload runs to the last operation on a real node with all answers right, in both protocols, and what was to be written is there.
+func TestRun(t *testing.T) {
+	addr := startNode(t, 1)
+	for v, names := range map[wire.Version][]string{wire.V4: Names(), wire.V5: {"a", "partition", "batch", "logged"}} {
+		r, err := Run(t.Context(), Options{
+			Hosts: []string{addr}, Workloads: names, Version: v, Conns: int(v) - 3, InFlight: 16, Ops: 100, Rows: 1000, Seconds: time.Minute,
+		})
+		if err != nil {
+			t.Fatalf("v%d: %v", v, err)
+		}
+		if len(r.Results) != len(names) {
+			t.Fatalf("%d results", len(r.Results))
+		}
+		for i, res := range r.Results {
+			if res.Workload != names[i] || res.Ops != 100 || res.Latency.Count != 100 || res.OpsPerSec <= 0 || res.ClientCPU <= 0 {
+				t.Errorf("v%d: %+v", v, res)
+			}
+		}
+		for table, rows := range map[string]string{"lists": "2000", "rows": "2000"} { // 100 batches of 10 rows each
+			if got := ask(t, addr, "SELECT count(*) FROM nodedb_bench."+table); !reflect.DeepEqual(got, []string{rows}) {
+				t.Errorf("v%d: %s has %v rows, want %s", v, table, got, rows)
+			}
+		}
+	}
+}
+
+// TestFindsTheServer: without being told, it knows which process listens, here this one.
+func TestFindsTheServer(t *testing.T) {
+	addr := startNode(t, 2)
+	r, err := Run(t.Context(), Options{Hosts: []string{addr}, Workloads: []string{"insert"}, Ops: 10_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(r.Pids, []int{os.Getpid()}) || r.Results[0].ServerCPU <= 0 || r.Results[0].ServerRSS < 1<<20 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestWrongReads: a row that is gone, another row's value, a changed value: each read of them is an error, and so is the run.
+func TestWrongReads(t *testing.T) {
+	addr := startNode(t, 3)
+	run := func(workload string, keep bool) (*Report, error) {
+		return Run(t.Context(), Options{Hosts: []string{addr}, Workloads: []string{workload}, Ops: 500, Rows: 100, Keep: keep})
+	}
+	for name, c := range map[string]struct{ workload, cql, want string }{
+		"gone":      {"read", "DELETE FROM nodedb_bench.rows WHERE id = 7", "0 rows instead of 1"},
+		"cut":       {"read", "UPDATE nodedb_bench.rows SET v = 0x00 WHERE id = 7", "a value of 1 bytes"},
+		"null":      {"read", "UPDATE nodedb_bench.rows SET v = null WHERE id = 7", "a value of 0 bytes"},
+		"one short": {"partition", "DELETE FROM nodedb_bench.parts WHERE p = 0 AND c = 99", "99 rows instead of 100"},
+		"first":     {"partition", "DELETE FROM nodedb_bench.parts WHERE p = 0 AND c = 0", "has key"},
+	} {
+		if _, err := run(c.workload, false); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		ask(t, addr, c.cql)
+		r, err := run(c.workload, true)
+		if !errors.Is(err, ErrWrong) || !strings.Contains(err.Error(), c.want) || r.Results[0].Wrong == 0 {
+			t.Errorf("%s: %v, %+v", name, err, r)
+		}
+	}
+	if _, err := run("read", false); err != nil {
+		t.Fatal(err)
+	}
+	other := strings.TrimSpace(ask(t, addr, "SELECT v FROM nodedb_bench.rows WHERE id = 8")[0])
+	ask(t, addr, "UPDATE nodedb_bench.rows SET v = "+other+" WHERE id = 7")
+	if _, err := run("read", true); !errors.Is(err, ErrWrong) {
+		t.Errorf("another row's value: %v", err)
+	}
+}
+
+// TestRate: an open loop begins exactly as many operations as its rate and time say, also over several connections.
+func TestRate(t *testing.T) {
+	addr := startNode(t, 4)
+	r, err := Run(t.Context(), Options{Hosts: []string{addr}, Workloads: []string{"read"}, Rate: 1000, Seconds: 500 * time.Millisecond, Conns: 2, Rows: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := r.Results[0].Ops; n < 499 || n > 502 {
+		t.Errorf("%d operations at 1000 a second in half a second", n)
+	}
+}
+
+// TestServerErrors: a table that is not there, and a server that is not there, are errors that say so.
+func TestServerErrors(t *testing.T) {
+	addr := startNode(t, 5)
+	_, err := Run(t.Context(), Options{Hosts: []string{addr}, Workloads: []string{"read"}, Keep: true})
+	if !errors.Is(err, ErrServer) || !strings.Contains(err.Error(), "nodedb_bench") {
+		t.Error(err)
+	}
+	if _, err = Run(t.Context(), Options{Hosts: []string{"127.250.1.1"}, Workloads: []string{"read"}}); !errors.Is(err, ErrServer) {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if r, err := Run(ctx, Options{Hosts: []string{addr}, Workloads: []string{"insert"}, Seconds: time.Hour}); !errors.Is(err, context.DeadlineExceeded) ||
+		len(r.Results) != 1 || r.Results[0].Ops == 0 {
+		t.Errorf("%v, %+v", err, r)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	good := Options{Workloads: []string{"insert"}}
+	if _, err := good.withDefaults(); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*Options){
+		`no workload "x": want one of insert`: func(o *Options) { o.Workloads = []string{"x"} },
+		"no workload named":                   func(o *Options) { o.Workloads = nil },
+		`no driver "x"`:                       func(o *Options) { o.Driver = "x" },
+		"no protocol v3":                      func(o *Options) { o.Version = 3 },
+		"5000 connections":                    func(o *Options) { o.Conns = 5000 },
+		"at least one each":                   func(o *Options) { o.Conns, o.InFlight = 8, 4 },
+		"can't be negative":                   func(o *Options) { o.Rate = -1 },
+		"want 1 to":                           func(o *Options) { o.Rows = -1 },
+		`no distribution of keys "x"`:         func(o *Options) { o.Keys = "x" },
+		"replication factor -1":               func(o *Options) { o.Replication = -1 },
+		"no name of a keyspace":               func(o *Options) { o.Keyspace = `a"b` },
+	} {
+		o := good
+		change(&o)
+		if _, err := o.withDefaults(); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", want, err)
+		}
+	}
+}
