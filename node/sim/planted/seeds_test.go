@@ -4,15 +4,19 @@ package planted
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,61 +24,145 @@ import (
 )
 
 var (
-	seeds    = flag.Int("seeds", 3, "seeds of each family of node/sim that look for a bug; 0: none")
-	families = flag.String("families", "mixed,handoff,repair,power,crash-all,partition,lossy,ties,ddl,holder", "families of node/sim, in this order")
+	seeds    = flag.Int("seeds", 2, "seeds of a family of node/sim that look for a bug, beside the one that caught it last")
+	search   = flag.Bool("search", false, "look also for bugs that no seed has caught yet, in all families")
+	families = flag.String("families", "mixed,reads,memory,join,ties,logged,handoff,repair,suspicion,power,crash-all,partition,lossy,ddl,holder", "families of node/sim that -search goes through")
 )
 
 // seedLimit is when a seed counts as hung: a hundred times what one takes, on a machine that others use, too.
 const seedLimit = 3 * time.Minute
 
+// sightings keeps what the last run with -record learned, a line a bug: its name, the suite and the test that caught it ("-": none), and the family and seed
+// that did ("-", and how many seeds did not).
+const sightings = "testdata/sightings"
+
+// sighting is what earlier runs say of a bug.
+type sighting struct {
+	suite, test string // "": no suite has caught it
+	family      string // "": no seed has caught it
+	seed        int
+	tried       int // seeds that did not
+}
+
+// nothing stands for an empty word.
+const nothing = "-"
+
+func readSightings() (map[string]sighting, error) {
+	raw, err := os.ReadFile(sightings)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]sighting{}
+	for line := range strings.Lines(string(raw)) {
+		var bug string
+		var k sighting
+		if _, err := fmt.Sscan(line, &bug, &k.suite, &k.test, &k.family, &k.seed); err != nil {
+			return nil, fmt.Errorf("%s: %q: %w", sightings, line, err)
+		}
+		if k.suite == nothing {
+			k.suite, k.test = "", ""
+		}
+		if k.family == nothing {
+			k.family, k.seed, k.tried = "", 0, k.seed
+		}
+		known[bug] = k
+	}
+	return known, nil
+}
+
+func writeSightings(known map[string]sighting) error {
+	var text strings.Builder
+	for _, bug := range slices.Sorted(maps.Keys(known)) {
+		k := known[bug]
+		if k.family == "" {
+			k.seed = k.tried
+		}
+		fmt.Fprintln(&text, bug, cmp.Or(k.suite, nothing), cmp.Or(k.test, nothing), cmp.Or(k.family, nothing), k.seed)
+	}
+	return os.WriteFile(sightings, []byte(text.String()), 0o644)
+}
+
+// place is one run of the simulation.
+type place struct {
+	family string
+	seed   int
+}
+
+// places are where to look for a bug: at the seed that caught it, and its neighbours, since a change of the product changes what a seed means.
+func (k sighting) places() (list []place) {
+	var through []string
+	if k.family != "" {
+		list, through = append(list, place{k.family, k.seed}), append(through, k.family)
+	}
+	if *search {
+		through = append(through, strings.Split(*families, ",")...)
+	}
+	for _, family := range through {
+		for seed := 1; seed <= *seeds; seed++ {
+			if p := (place{family, seed}); !slices.Contains(list, p) {
+				list = append(list, p)
+			}
+		}
+	}
+	return list
+}
+
 // simulated is what the simulation made of one bug.
 type simulated struct {
-	family string // "": it was not caught
-	seed   int
-	why    string
-	ran    int // seeds, the one that failed included
-	took   time.Duration
+	sighting
+	why  string // "": known from earlier runs alone
+	ran  int    // seeds, the one that failed included
+	took time.Duration
 }
 
 func (s *simulated) String() string {
 	switch {
+	case s.why != "":
+		return fmt.Sprintf("%s, seed %d: %s, %.0f s", s.family, s.seed, s.why, s.took.Seconds())
 	case s.family != "":
-		return fmt.Sprintf("seed %d (%s, seed %d: %s), %.0f s", s.ran, s.family, s.seed, s.why, s.took.Seconds())
-	case s.ran > 0:
-		return fmt.Sprintf("not in %d seeds", s.ran)
+		return fmt.Sprintf("once by %s, seed %d; not in %d seeds now", s.family, s.seed, s.ran)
+	case s.tried > 0:
+		return fmt.Sprintf("not in %d seeds", s.tried)
 	}
 	return "not asked"
 }
 
 // simulate runs seeds of whole nodes with a bug until one fails that passes without it.
-func simulate(s *suite, bug string, clean map[string]bool) (v simulated) {
-	begun := time.Now()
-	for _, family := range strings.Split(*families, ",") {
-		for seed := 1; seed <= *seeds; seed++ {
-			v.ran++
-			why, ok := runSeed(s, bug, family, seed)
-			if ok || clean[fmt.Sprint(family, seed)] {
-				continue
-			}
-			v.family, v.seed, v.why, v.took = family, seed, why, time.Since(begun)
+func (c *control) simulate(bug string, known sighting) *simulated {
+	v := &simulated{sighting: known}
+	for _, p := range known.places() {
+		v.ran++
+		begun := time.Now()
+		why, ok := runSeed(c.sim, bug, p)
+		took := time.Since(begun)
+		if !ok && c.passes(p) {
+			v.family, v.seed, v.tried, v.why, v.took = p.family, p.seed, 0, why, took
 			return v
 		}
 	}
+	v.tried = max(v.tried, v.ran)
 	return v
 }
 
-// failsClean gives the seeds that fail without a planted bug: they prove nothing.
-func failsClean(s *suite) map[string]bool {
-	bad := map[string]bool{}
-	for _, family := range strings.Split(*families, ",") {
-		for seed := 1; seed <= *seeds; seed++ {
-			if why, ok := runSeed(s, "", family, seed); !ok {
-				bad[fmt.Sprint(family, seed)] = true
-				fmt.Printf("node/sim: %s seed %d fails without a planted bug: %s\n", family, seed, why)
-			}
+// control runs seeds without a bug: those that fail then, too, prove nothing.
+type control struct {
+	sim *suite
+	mu  sync.Mutex
+	ok  map[place]bool
+}
+
+func (c *control) passes(p place) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ok, asked := c.ok[p]
+	if !asked {
+		var why string
+		if why, ok = runSeed(c.sim, "", p); !ok {
+			fmt.Printf("(node/sim: %s seed %d fails without a planted bug: %s)\n", p.family, p.seed, why)
 		}
+		c.ok[p] = ok
 	}
-	return bad
+	return ok
 }
 
 // failure is a line of node/sim that says what a seed violated.
@@ -84,10 +172,10 @@ var failure = regexp.MustCompile(`^\s+sim_test\.go:\d+: \S+ seed \d+: (.*)`)
 const maxWhy = 70
 
 // runSeed runs one seed; it ends the run at the first line that says what went wrong.
-func runSeed(s *suite, bug, family string, seed int) (why string, ok bool) {
+func runSeed(s *suite, bug string, p place) (why string, ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), seedLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, s.binary, "-test.v", "-test.run", "^TestSeeds$", "-test.timeout", "0", "-family", family, "-seeds", "1", "-seed", strconv.Itoa(seed))
+	cmd := exec.CommandContext(ctx, s.binary, "-test.v", "-test.run", "^TestSeeds$", "-test.timeout", "0", "-family", p.family, "-seeds", "1", "-seed", strconv.Itoa(p.seed))
 	cmd.Dir = filepath.Join(root, s.folder)
 	cmd.Env = append(os.Environ(), fault.Environment+"="+bug)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
