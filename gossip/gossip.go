@@ -136,6 +136,7 @@ func Start(o Options) (*Members, error) {
 	if m.list, err = memberlist.Create(conf); err != nil {
 		return nil, fmt.Errorf("gossip: listen on %s: %w", net.JoinHostPort(o.Address, strconv.Itoa(o.Port)), err)
 	}
+	m.view.confirm(m.doubt)
 	m.wg.Go(m.tell)
 	m.wg.Go(func() { m.rejoin(known) })
 	return m, nil

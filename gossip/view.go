@@ -23,6 +23,9 @@ type fact struct {
 	epoch   uint64
 }
 
+// doubting has somebody asked who is said to be dead; number tells one death from the next.
+type doubting func(id vnodes.HostID, number uint64, n memberlist.Node)
+
 // view notes what memberlist and the newsroom tell. Its methods never block: memberlist calls them under its lock.
 type view struct {
 	self   vnodes.HostID
@@ -33,7 +36,10 @@ type view struct {
 		sync.Mutex
 		facts  map[vnodes.HostID]fact
 		dirty  map[vnodes.HostID]struct{} // facts to be told
-		warned string                     // the last address that our id was seen at
+		doubts map[vnodes.HostID]uint64   // who is up, and said to be dead; the number of the doubt
+		number uint64                     // of the last doubt
+		doubt  doubting
+		warned string // the last address that our id was seen at
 		closed bool
 	}
 }
@@ -44,6 +50,7 @@ func (v *view) init(self vnodes.HostID) {
 	v.alive.Store(&map[vnodes.HostID]struct{}{})
 	v.mu.facts = map[vnodes.HostID]fact{}
 	v.mu.dirty = map[vnodes.HostID]struct{}{}
+	v.mu.doubts = map[vnodes.HostID]uint64{}
 }
 
 // change edits the fact of a node; f reports whether there is something to tell.
@@ -107,13 +114,13 @@ func (v *view) takeDirty() []vnodes.HostID {
 	return ids
 }
 
-// up gives the addresses of those that are up.
+// up gives the addresses of those that are up, and not said to be dead: those are to be reached, so that they hear of it.
 func (v *view) up() map[vnodes.HostID]string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	all := map[vnodes.HostID]string{}
 	for id, x := range v.mu.facts {
-		if x.up {
+		if _, doubted := v.mu.doubts[id]; x.up && !doubted {
 			all[id] = x.address
 		}
 	}
@@ -141,8 +148,48 @@ func (v *view) close() {
 // NotifyJoin implements memberlist.EventDelegate.
 func (v *view) NotifyJoin(n *memberlist.Node) { v.set(n, true) }
 
-// NotifyLeave implements memberlist.EventDelegate.
-func (v *view) NotifyLeave(n *memberlist.Node) { v.set(n, false) }
+// NotifyLeave implements memberlist.EventDelegate. Who said goodbye is down; who is said to be dead is asked.
+func (v *view) NotifyLeave(n *memberlist.Node) {
+	id, err := vnodes.ParseHostID(n.Name)
+	if err != nil || n.State == memberlist.StateLeft {
+		v.set(n, false)
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.mu.closed || v.mu.doubt == nil || id == v.self {
+		return
+	}
+	v.mu.number++
+	v.mu.doubts[id] = v.mu.number
+	v.mu.doubt(id, v.mu.number, *n)
+}
+
+// confirm says how somebody is asked: as soon as there is memberlist to ask.
+func (v *view) confirm(doubt doubting) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.mu.doubt = doubt
+}
+
+// doubts reports whether a doubt is the present one.
+func (v *view) doubts(id vnodes.HostID, number uint64) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.mu.doubts[id] == number
+}
+
+// died takes down who did not answer, unless it was heard of meanwhile.
+func (v *view) died(id vnodes.HostID, number uint64) {
+	v.change(id, func(x *fact) bool {
+		if v.mu.doubts[id] != number {
+			return false
+		}
+		delete(v.mu.doubts, id)
+		x.up = false
+		return true
+	})
+}
 
 // NotifyUpdate implements memberlist.EventDelegate. Metadata isn't used: news travels by itself.
 func (v *view) NotifyUpdate(*memberlist.Node) {}
@@ -153,6 +200,7 @@ func (v *view) set(n *memberlist.Node, up bool) {
 		return // NotifyAlive let no such node in
 	}
 	v.change(id, func(x *fact) bool {
+		delete(v.mu.doubts, id)
 		x.address, x.up = n.Addr.String(), up
 		return true
 	})
