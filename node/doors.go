@@ -63,9 +63,7 @@ func (n *Node) serveDoors() error {
 	n.doors.nativePort = n.Config.NativeTransportPort
 	n.doors.native = native.New(native.Options{Engine: engine, Log: n.logger, Stats: n.metrics, MaxConnections: n.Config.MaxConnections,
 		Traces: n.cluster.traces})
-	if n.doors.http, err = n.newWeb(engine); err != nil {
-		return errors.Join(err, cql.Close(), web.Close())
-	}
+	n.doors.http = n.newWeb(engine)
 	n.goBackground(func() { n.ended("CQL", native.ErrServerClosed, n.doors.native.Serve(cql)) })
 	n.goBackground(func() { n.ended("HTTP", http.ErrServerClosed, n.doors.http.Serve(web)) })
 	return nil

@@ -21,7 +21,7 @@ var errStarting = errors.New("the node is starting or draining")
 var errRefilling = errors.New("memory tables are being refilled from the other replicas")
 
 // newWeb makes the HTTP door.
-func (n *Node) newWeb(engine *query.Engine) (*httpapi.Server, error) {
+func (n *Node) newWeb(engine *query.Engine) *httpapi.Server {
 	return httpapi.New(httpapi.Options{
 		Engine: engine, Catalog: n.cluster.Catalog, Metrics: n.metrics.Handler(), Logger: n.logger,
 		Ring: func(context.Context) (httpapi.Ring, error) { return n.Status(), nil },

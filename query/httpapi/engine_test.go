@@ -80,11 +80,7 @@ func realServer(t *testing.T) *Server {
 	})
 	n := &oneReplica{store: store}
 	n.catalog.Store(schema.Empty())
-	s, err := New(Options{Engine: query.NewEngine(n, query.Options{ReleaseVersion: "4.0.11"}), Catalog: n.Catalog, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return New(Options{Engine: query.NewEngine(n, query.Options{ReleaseVersion: "4.0.11"}), Catalog: n.Catalog, Logger: slog.New(slog.DiscardHandler)})
 }
 
 // run wants a 200 and gives its rows.

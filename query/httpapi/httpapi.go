@@ -101,24 +101,20 @@ type Server struct {
 	slots   chan struct{} // one for each query that runs
 	closing chan struct{} // closed by Shutdown: streams end after their page
 	once    sync.Once
-	openapi []byte
+	openapi func() ([]byte, error)
 	origins *http.CrossOriginProtection
 }
 
 // New makes a server. Nil Catalog, Ring and Metrics leave their routes out.
-func New(o Options) (*Server, error) {
+func New(o Options) *Server {
 	o.setDefaults()
 	s := &Server{opts: o, slots: make(chan struct{}, o.MaxConcurrent), closing: make(chan struct{}), origins: http.NewCrossOriginProtection()}
-	doc, err := json.Marshal(openAPI(&o))
-	if err != nil {
-		return nil, fmt.Errorf("httpapi: write the OpenAPI document: %w", err)
-	}
-	s.openapi = doc
+	s.openapi = sync.OnceValues(func() ([]byte, error) { return json.Marshal(openAPI(&s.opts)) }) // few ask, and it costs 3 ms
 	s.http = http.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: o.HeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
-	return s, nil
+	return s
 }
 
 // Serve accepts until Shutdown; then it gives http.ErrServerClosed, at once.
@@ -137,6 +133,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
+func (s *Server) describe(w http.ResponseWriter, _ *http.Request) {
+	doc, err := s.openapi()
+	if err != nil {
+		refuse(w, problemf(http.StatusInternalServerError, wire.CodeServer, "the OpenAPI document can't be written: %v", err))
+		return
+	}
+	answer(w, http.StatusOK, jsonType, doc)
+}
+
 // Handler answers all routes.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -153,7 +158,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	mux.Handle("/livez", get(func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, Health{"ok"}) }))
 	mux.Handle("/readyz", get(s.ready))
-	mux.Handle("/openapi.json", get(func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, jsonType, s.openapi) }))
+	mux.Handle("/openapi.json", get(s.describe))
 	for i := range s.opts.Extra {
 		x := &s.opts.Extra[i]
 		if x.Method == http.MethodGet {

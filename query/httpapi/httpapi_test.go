@@ -37,11 +37,7 @@ func newServer(t testing.TB, f *fake, edit func(*Options)) *Server {
 	if edit != nil {
 		edit(&o)
 	}
-	s, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return New(o)
 }
 
 // do sends a request to the handler. Headers are name, value pairs.
