@@ -27,7 +27,7 @@ func misuse(format string, args ...any) error {
 	return cli.Exit(fmt.Sprintf(format, args...), exitUsage)
 }
 
-func usageError(_ *cli.Context, err error, _ bool) error {
+func misused(_ *cli.Context, err error, _ bool) error {
 	return misuse("%v; see nodedb bench --help", err)
 }
 
@@ -41,9 +41,10 @@ func Command() *cli.Command {
 			"--list shows the workloads. Exit status 1: an operation failed, or a read gave what was not written.\n\n" +
 			"Example: nodedb bench 127.0.0.1 --only insert,read,a --seconds 10\n" +
 			"         nodedb bench 127.0.0.1 127.0.0.2 127.0.0.3 --only insert --rate 20000",
-		OnUsageError: usageError,
+		OnUsageError: misused,
 		Flags:        loadFlags(),
-		Action:       run1,
+		Action:       runLoad,
+		Subcommands:  []*cli.Command{compareCommand(), limitsCommand(), nullCommand()},
 	}
 }
 
@@ -95,8 +96,8 @@ func optionsOf(c *cli.Context) (Options, error) {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// run1 is the command without a subcommand.
-func run1(c *cli.Context) error {
+// runLoad is the command without a subcommand.
+func runLoad(c *cli.Context) error {
 	if c.Bool("list") {
 		return list(c.App.Writer)
 	}
