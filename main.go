@@ -127,6 +127,13 @@ func flagsFirst(app *cli.App, args []string) []string {
 	if cmd == nil {
 		return args
 	}
+	for at+1 < len(args) { // bench compare
+		i := slices.IndexFunc(cmd.Subcommands, func(sub *cli.Command) bool { return sub.HasName(args[at+1]) })
+		if i < 0 {
+			break
+		}
+		cmd, at = cmd.Subcommands[i], at+1
+	}
 	var flags, rest []string
 	for i := at + 1; i < len(args); i++ {
 		a := args[i]
