@@ -75,6 +75,11 @@ func loadFlags() []cli.Flag {
 
 // optionsOf reads the flags.
 func optionsOf(c *cli.Context) (Options, error) {
+	for _, name := range []string{"seconds", "ops", "rows", "in-flight", "connections", "rate", "replication"} {
+		if n := fmt.Sprint(c.Value(name)); c.IsSet(name) && (n == "0" || strings.HasPrefix(n, "-")) {
+			return Options{}, misuse("--%s: want more than 0, got %s", name, n)
+		}
+	}
 	level, err := consistency.ParseLevel(c.String("consistency"))
 	if err != nil {
 		return Options{}, misuse("--consistency: %v", err)

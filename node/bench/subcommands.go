@@ -31,7 +31,7 @@ func compareCommand() *cli.Command {
 			"Example: nodedb bench compare --peer node/bench/peer/cassandra --nodes 3 --only insert,read --seconds 20",
 		OnUsageError: misused,
 		Flags: append(flags, addressFlag(),
-			&cli.StringFlag{Name: "peer", Usage: "`COMMAND` that starts and stops the peer", Required: true},
+			&cli.StringFlag{Name: "peer", Usage: "`COMMAND` that starts and stops the peer"},
 			&cli.IntFlag{Name: "nodes", Usage: "`N` nodes of each", Value: 1},
 			&cli.StringFlag{Name: "sync", Usage: "nodedb's commitlog_sync: batch (synced before the answer) or periodic", Value: "batch"},
 			&cli.StringFlag{Name: "peer-sync", Usage: "the peer's: periodic or batch", Value: "periodic"},
@@ -45,6 +45,9 @@ func compareCommand() *cli.Command {
 func runCompare(c *cli.Context) error {
 	if c.Args().Present() {
 		return misuse("compare starts its own nodes, and takes no HOST; got %q", c.Args().First())
+	}
+	if c.String("peer") == "" {
+		return misuse("compare: say with what: --peer COMMAND; see nodedb bench compare --help")
 	}
 	for _, name := range []string{"sync", "peer-sync"} {
 		if s := c.String(name); s != "batch" && s != "periodic" {
