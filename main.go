@@ -39,6 +39,15 @@ import (
 //go:embed testdata/nycflights13
 var flights embed.FS
 
+// flightFiles are the files of flights alone.
+func flightFiles() fs.FS {
+	files, err := fs.Sub(flights, "testdata/nycflights13")
+	if err != nil {
+		panic(err) // only for an invalid name
+	}
+	return files
+}
+
 // Exit statuses (the shell and load document their own).
 const (
 	exitFailed = 1
@@ -80,7 +89,7 @@ func newApp() *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Commands: []*cli.Command{startCommand(), statusCommand(), removeCommand(), repairCommand(), shellCommand(), loadCommand(), demoCommand(), bench.Command()},
+		Commands: []*cli.Command{startCommand(), statusCommand(), removeCommand(), repairCommand(), shellCommand(), loadCommand(), demoCommand(), bench.Command(flightFiles())},
 	}
 }
 
@@ -479,14 +488,10 @@ func demoCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			data, err := fs.Sub(flights, "testdata/nycflights13")
-			if err != nil {
-				return err
-			}
 			ctx, cancel := interruptible()
 			defer cancel()
 			return demo.Run(ctx, demo.Options{
-				Binary: binary, Files: data, Nodes: c.Int("nodes"), Dir: c.String("data"), Batch: c.Bool("batch"),
+				Binary: binary, Files: flightFiles(), Nodes: c.Int("nodes"), Dir: c.String("data"), Batch: c.Bool("batch"),
 				Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 			})
 		},

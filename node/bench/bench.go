@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"slices"
 	"strings"
@@ -55,6 +56,7 @@ type Options struct {
 	Consistency consistency.Level
 	Keyspace    string
 	Keep        bool  // read the rows of an earlier run: make no tables, write no rows before
+	Files       fs.FS // the flights, for the workloads that read them
 	Pids        []int // of the server's processes; nil: those of this machine that listen on Hosts
 	Progress    io.Writer
 	Terminal    bool // Progress is one: the line is rewritten in place
@@ -139,8 +141,12 @@ func (o *Options) check() error {
 		return refuse("no workload named: want some of %s", strings.Join(Names(), ", "))
 	}
 	for _, name := range o.Workloads {
-		if _, err := find(name); err != nil {
+		w, err := find(name)
+		if err != nil {
 			return err
+		}
+		if w.Table.fill != nil && o.Files == nil {
+			return refuse("%s: no files of flights", name)
 		}
 	}
 	return nil
@@ -165,43 +171,58 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return r, fmt.Errorf("%w: %w", ErrServer, err)
 	}
 	defer admin.Close()
+	var have *Table // with the rows of a file, which no workload changes
 	for _, name := range o.Workloads {
 		w, err := find(name)
 		if err != nil {
 			return r, err
 		}
-		res, err := runOne(ctx, &o, admin, w)
+		res, err := runOne(ctx, &o, admin, w, have)
 		if res != nil {
 			r.Results = append(r.Results, *res)
 		}
 		if err != nil {
 			return r, fmt.Errorf("%s: %w", name, err)
 		}
+		if have = nil; w.Table.fill != nil {
+			have = w.Table
+		}
 	}
 	return r, nil
 }
 
-// runOne makes a workload's table and runs it.
-func runOne(ctx context.Context, o *Options, admin *wire.Client, w *Workload) (*Result, error) {
-	rows := w.Rows
-	if o.Rows > 0 {
-		rows = o.Rows
-	}
-	if per := w.Table.perPartition; per > 0 { // whole partitions: what reads of them expect
-		rows = (rows + per - 1) / per * per
-	}
-	if !o.Keep {
+// runOne makes a workload's table, unless it is the one that there is already, and runs it.
+func runOne(ctx context.Context, o *Options, admin *wire.Client, w *Workload, have *Table) (*Result, error) {
+	isLoad := len(w.Mix) == 0
+	if isLoad || (!o.Keep && w.Table != have) {
 		if err := makeTable(ctx, o, admin, w.Table); err != nil {
 			return nil, err
 		}
+		if isLoad {
+			return measureLoad(ctx, o, w)
+		}
+		if w.Table.fill != nil {
+			if _, err := w.Table.fill(ctx, o); err != nil {
+				return nil, err
+			}
+		}
 	}
-	statements := w.Table.statements(o.Keyspace)
-	sessions, err := connect(ctx, o, statements)
-	if err != nil {
+	r := &run{o: o, w: w, rows: w.Rows, meter: meter{pids: o.Pids}, pause: pause}
+	var err error
+	if w.Table.fill != nil {
+		if r.flights, err = sumFlights(o.Files); err != nil {
+			return nil, err
+		}
+	} else if o.Rows > 0 {
+		r.rows = o.Rows
+	}
+	if per := w.Table.perPartition; per > 0 { // whole partitions: what reads of them expect
+		r.rows = (r.rows + per - 1) / per * per
+	}
+	if r.sessions, err = connect(ctx, o, w.Table.statements(o.Keyspace)); err != nil {
 		return nil, err
 	}
-	defer closeAll(sessions)
-	r := &run{o: o, w: w, rows: rows, sessions: sessions, meter: meter{pids: o.Pids}, pause: pause}
+	defer closeAll(r.sessions)
 	return r.all(ctx)
 }
 

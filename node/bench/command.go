@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -31,8 +32,8 @@ func misused(_ *cli.Context, err error, _ bool) error {
 	return misuse("%v; see nodedb bench --help", err)
 }
 
-// Command is `nodedb bench`.
-func Command() *cli.Command {
+// Command is `nodedb bench`; files hold the flights.
+func Command(files fs.FS) *cli.Command {
 	return &cli.Command{
 		Name:      "bench",
 		Usage:     "put load on a cluster, nodedb's or Cassandra's, and say what it cost",
@@ -43,8 +44,8 @@ func Command() *cli.Command {
 			"         nodedb bench 127.0.0.1 127.0.0.2 127.0.0.3 --only insert --rate 20000",
 		OnUsageError: misused,
 		Flags:        loadFlags(),
-		Action:       runLoad,
-		Subcommands:  []*cli.Command{compareCommand(), limitsCommand(), nullCommand()},
+		Action:       func(c *cli.Context) error { return runLoad(c, files) },
+		Subcommands:  []*cli.Command{compareCommand(files), limitsCommand(), nullCommand()},
 	}
 }
 
@@ -74,7 +75,7 @@ func loadFlags() []cli.Flag {
 }
 
 // optionsOf reads the flags.
-func optionsOf(c *cli.Context) (Options, error) {
+func optionsOf(c *cli.Context, files fs.FS) (Options, error) {
 	for _, name := range []string{"seconds", "ops", "rows", "in-flight", "connections", "rate", "replication"} {
 		if n := fmt.Sprint(c.Value(name)); c.IsSet(name) && (n == "0" || strings.HasPrefix(n, "-")) {
 			return Options{}, misuse("--%s: want more than 0, got %s", name, n)
@@ -88,7 +89,7 @@ func optionsOf(c *cli.Context) (Options, error) {
 		Hosts: c.Args().Slice(), Workloads: strings.Split(c.String("only"), ","), Driver: c.String("driver"), Version: wire.Version(c.Int("protocol")),
 		Conns: c.Int("connections"), InFlight: c.Int("in-flight"), Rate: c.Float64("rate"), Seconds: seconds(c.Float64("seconds")), Ops: c.Int64("ops"),
 		Warm: seconds(c.Float64("warm")), Rows: c.Int64("rows"), Keys: c.String("keys"), Replication: c.Int("replication"), Consistency: level,
-		Keyspace: c.String("keyspace"), Keep: c.Bool("keep"), Pids: c.IntSlice("pid"),
+		Keyspace: c.String("keyspace"), Keep: c.Bool("keep"), Pids: c.IntSlice("pid"), Files: files,
 	}
 	if len(o.Pids) == 0 {
 		o.Pids = nil
@@ -102,11 +103,11 @@ func optionsOf(c *cli.Context) (Options, error) {
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // runLoad is the command without a subcommand.
-func runLoad(c *cli.Context) error {
+func runLoad(c *cli.Context, files fs.FS) error {
 	if c.Bool("list") {
 		return list(c.App.Writer)
 	}
-	o, err := optionsOf(c)
+	o, err := optionsOf(c, files)
 	if err != nil {
 		return err
 	}
@@ -141,7 +142,11 @@ func printJSON(out io.Writer, v any) error {
 func list(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, l := range Workloads {
-		fmt.Fprintf(w, "%s\t%s\t%d rows, %s keys\n", l.Name, l.About, l.Rows, l.Keys)
+		keys := ""
+		if l.Keys != "" {
+			keys = fmt.Sprintf("%d rows, %s keys", l.Rows, l.Keys)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", l.Name, l.About, keys)
 	}
 	return w.Flush()
 }

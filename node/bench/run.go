@@ -12,6 +12,7 @@ type run struct {
 	o        *Options
 	w        *Workload
 	rows     int64
+	flights  *flightSums // what queries over all flights have to give
 	sessions []session
 	workers  []*worker
 	space    *rowSpace
@@ -27,7 +28,7 @@ func (r *run) all(ctx context.Context) (*Result, error) {
 		}
 	}
 	r.space = newRowSpace(r.rows)
-	r.makeWorkers(r.o.InFlight)
+	r.makeWorkers(r.inFlight())
 	if r.o.Warm > 0 {
 		res, err := r.phase(ctx, "warm", r.w.Mix, r.o.Warm, math.MaxInt64, r.o.Rate)
 		if err != nil {
@@ -49,15 +50,24 @@ func (r *run) write(ctx context.Context) error {
 	return err
 }
 
+// inFlight is how many operations are under way at once while it is measured.
+func (r *run) inFlight() int {
+	if r.w.InFlight > 0 {
+		return min(r.w.InFlight, r.o.InFlight)
+	}
+	return r.o.InFlight
+}
+
 // makeWorkers spreads operations in flight over the sessions.
 func (r *run) makeWorkers(inFlight int) {
 	r.workers = r.workers[:0]
-	for i, s := range r.sessions {
-		size := inFlight / len(r.sessions)
-		if i < inFlight%len(r.sessions) {
+	sessions := r.sessions[:min(len(r.sessions), inFlight)]
+	for i, s := range sessions {
+		size := inFlight / len(sessions)
+		if i < inFlight%len(sessions) {
 			size++
 		}
-		w := newWorker(r, s, max(1, size), uint64(i)+uint64(time.Now().UnixNano()))
+		w := newWorker(r, s, size, uint64(i)+uint64(time.Now().UnixNano()))
 		if r.rows > 0 && r.space.next.Load() > 0 {
 			keys := r.w.Keys
 			if r.o.Keys != "" {

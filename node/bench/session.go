@@ -9,10 +9,11 @@ import (
 
 // The drivers.
 const (
-	driverLean = "lean"
+	driverLean  = "lean"
+	driverGocql = "gocql"
 )
 
-var drivers = []string{driverLean}
+var drivers = []string{driverLean, driverGocql}
 
 // session is one connection, or what a driver takes for one, with the workload's statements prepared.
 type session interface {
@@ -21,7 +22,7 @@ type session interface {
 	close()
 }
 
-// sender sends a request; the call's bytes are the caller's again when it returns. The error means that done will not be called.
+// sender sends a request; the call is the caller's again when done is called. The error means that done will not be called.
 type sender interface {
 	send(c *call) error
 }
@@ -32,6 +33,8 @@ type call struct {
 	values    [][]byte // a batch: those of all rows, one after the other
 	batch     int      // rows; 0: no batch
 	logged    bool
+	pageSize  int32  // rows; 0: not paged
+	pageState []byte // of the page to send for; the sender puts that of the next one here, nil after the last
 }
 
 // answer is a result's rows; *wire.Result is one. The bytes of values may be kept.
@@ -43,6 +46,9 @@ type answer interface {
 
 // connect makes the sessions, over all hosts in turn.
 func connect(ctx context.Context, o *Options, statements []string) ([]session, error) {
+	if o.Driver == driverGocql {
+		return dialGocql(ctx, o, statements)
+	}
 	var all []session
 	for i := range o.Conns {
 		s, err := dialLean(ctx, o, o.Hosts[i%len(o.Hosts)], statements)
@@ -93,6 +99,7 @@ type leanSlot struct {
 	*lean
 	done    func(answer, error)
 	reply   func(wire.Response, error)
+	call    *call
 	columns []wire.Column
 	execute wire.Execute
 	batch   wire.Batch
@@ -108,8 +115,9 @@ func (l *lean) slot(done func(answer, error)) sender {
 
 func (s *leanSlot) send(c *call) error {
 	p := s.prepared[c.statement]
-	s.columns = p.Columns
+	s.call, s.columns = c, p.Columns
 	if c.batch == 0 {
+		s.execute.PageSize, s.execute.PageState = c.pageSize, c.pageState
 		s.execute.ID, s.execute.ResultID, s.execute.Values = p.ID, p.ResultID, c.values
 		return s.client.Send(&s.execute, s.reply)
 	}
@@ -135,5 +143,6 @@ func (s *leanSlot) answered(r wire.Response, err error) {
 		s.done(nil, err)
 		return
 	}
+	s.call.pageState = res.PageState
 	s.done(res, nil)
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -19,7 +20,7 @@ const (
 	defaultPeerWarm = 180 // seconds: what a JVM needs
 )
 
-func compareCommand() *cli.Command {
+func compareCommand(files fs.FS) *cli.Command {
 	// What compare says itself: where it runs, and what is warmed.
 	own := []string{"warm", "pid", "keep", "list"}
 	flags := slices.DeleteFunc(loadFlags(), func(f cli.Flag) bool { return slices.Contains(own, f.Names()[0]) })
@@ -38,11 +39,11 @@ func compareCommand() *cli.Command {
 			&cli.Float64Flag{Name: "warm", Usage: "`SECONDS` of load on the peer before it is measured", Value: defaultPeerWarm},
 			&cli.Float64Flag{Name: "own-warm", Usage: "`SECONDS` of load on nodedb before it is measured", Value: defaultOwnWarm},
 		),
-		Action: runCompare,
+		Action: func(c *cli.Context) error { return runCompare(c, files) },
 	}
 }
 
-func runCompare(c *cli.Context) error {
+func runCompare(c *cli.Context, files fs.FS) error {
 	if c.Args().Present() {
 		return misuse("compare starts its own nodes, and takes no HOST; got %q", c.Args().First())
 	}
@@ -54,7 +55,7 @@ func runCompare(c *cli.Context) error {
 			return misuse("--%s: want batch or periodic, got %q", name, s)
 		}
 	}
-	load, err := optionsOf(c)
+	load, err := optionsOf(c, files)
 	if err != nil {
 		return err
 	}

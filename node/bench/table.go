@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -21,6 +22,11 @@ type Table struct {
 	key func(buf []byte, n int64) (out []byte, ends [maxKeys]int)
 	// perPartition rows that follow each other lie in one partition, in clustering order; 0: a row is a partition.
 	perPartition int64
+
+	// A table whose rows are not numbered: its statements, with %s for its name; what makes it; what writes its rows.
+	fixed []string
+	make  func(keyspace string) string
+	fill  func(ctx context.Context, o *Options) (rows int64, err error)
 }
 
 const maxKeys = 2
@@ -37,6 +43,9 @@ const (
 )
 
 func (t *Table) create(keyspace string) string {
+	if t.make != nil {
+		return t.make(`"` + keyspace + `"`)
+	}
 	columns := slices.Clone(t.Keys)
 	for _, f := range t.Fields {
 		columns = append(columns, f+" "+t.Type)
@@ -56,6 +65,13 @@ func (t *Table) keyNames() []string {
 // statements gives the statements of the table, by number; "" where the table's key has no use for one.
 func (t *Table) statements(keyspace string) []string {
 	name := fmt.Sprintf(`"%s".%s`, keyspace, t.Name)
+	if t.fixed != nil {
+		list := make([]string, len(t.fixed))
+		for i, cql := range t.fixed {
+			list[i] = fmt.Sprintf(cql, name)
+		}
+		return list
+	}
 	keys := t.keyNames()
 	all := append(slices.Clone(keys), t.Fields...)
 	selected := "SELECT " + strings.Join(all, ", ") + " FROM " + name + " WHERE "

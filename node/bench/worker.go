@@ -61,6 +61,8 @@ type op struct {
 	call   call
 	row    int64 // its number
 	want   int   // rows asked for
+	rows   int64 // read so far
+	sum    int64 // of a column of them
 	buf    []byte
 	key    []byte
 	expect [64]byte

@@ -38,6 +38,21 @@ var datasets = []dataset{
 		PRIMARY KEY ((origin, day), sched_dep_time, carrier, flight))`},
 }
 
+// FlightsTable is the statement that makes the table of flights, KEYSPACE.flights.
+func FlightsTable(keyspace string) string {
+	for _, d := range datasets {
+		if d.table == "flights" {
+			return strings.Replace(d.ddl, Keyspace+".", keyspace+".", 1)
+		}
+	}
+	panic("no data set of flights")
+}
+
+// OpenFlights gives the flights as CSV; DeriveDay makes their column day.
+func OpenFlights(files fs.FS) (csv io.Reader, done func(), err error) {
+	return open(files, "flights.csv.zst")
+}
+
 // open gives a data file's bytes, decompressed.
 func open(files fs.FS, name string) (io.Reader, func(), error) {
 	f, err := files.Open(name)

@@ -50,7 +50,7 @@ func (d *demo) loadFile(ctx context.Context, s dataset) (load.Summary, error) {
 		Null: &null, Rejects: d.loadedMark() + "." + s.table + ".rejects", Consistency: uint16(consistency.Quorum),
 	}
 	if s.table == "flights" {
-		o.Derive = deriveDay
+		o.Derive = DeriveDay
 	}
 	if f, ok := d.Stderr.(*os.File); ok {
 		o.Progress = f
@@ -58,8 +58,8 @@ func (d *demo) loadFile(ctx context.Context, s dataset) (load.Summary, error) {
 	return load.Run(ctx, o)
 }
 
-// deriveDay replaces the fields year, month and day by the date they make.
-func deriveDay(header []string) ([]string, func([]string) ([]string, error)) {
+// DeriveDay is load.Options.Derive for the flights: it replaces the fields year, month and day by the date they make.
+func DeriveDay(header []string) ([]string, func([]string) ([]string, error)) {
 	year, month, day := slices.Index(header, "year"), slices.Index(header, "month"), slices.Index(header, "day")
 	out := make([]string, 1)
 	return []string{"day"}, func(record []string) ([]string, error) {
