@@ -33,6 +33,7 @@ const (
 	MaxConns        = 1024
 	MaxInFlight     = 1 << 15 // of all connections together
 	MaxRows         = 1 << 40
+	MaxRate         = 10_000_000       // operations a second
 	schemaTimeout   = 60 * time.Second // of one statement that makes or drops a table
 	requestTimeout  = 30 * time.Second // of one request
 	loadInFlight    = 256              // while rows are written that are not measured
@@ -48,12 +49,12 @@ type Options struct {
 	InFlight    int     // operations under way at once, of all connections together; default 64
 	Rate        float64 // operations a second; 0: closed loop, the next as soon as one ends
 	Seconds     time.Duration
-	Ops         int64         // end after so many operations, if that is earlier; 0: no such end
-	Warm        time.Duration // of the same load, before anything is measured
-	Rows        int64         // rows to write before; 0: the workload's own number
-	Keys        string        // uniform, zipfian or latest; "": the workload's own
-	Replication int           // factor; default 3, or the number of hosts if that is less
-	Consistency consistency.Level
+	Ops         int64             // end after so many operations, if that is earlier; 0: no such end
+	Warm        time.Duration     // of the same load, before anything is measured
+	Rows        int64             // rows to write before; 0: the workload's own number
+	Keys        string            // uniform, zipfian or latest; "": the workload's own
+	Replication int               // factor; default 3, or the number of hosts if that is less
+	Consistency consistency.Level // default QUORUM; never ANY, at which nothing can be read
 	Keyspace    string
 	Keep        bool  // read the rows of an earlier run: make no tables, write no rows before
 	Files       fs.FS // the flights, for the workloads that read them
@@ -129,6 +130,8 @@ func (o *Options) check() error {
 		return refuse("%d in flight over %d connections: want at least one each, and at most %d", o.InFlight, o.Conns, MaxInFlight)
 	case o.Rate < 0 || o.Seconds < 0 || o.Warm < 0 || o.Ops < 0:
 		return refuse("rate, seconds, warm and ops can't be negative")
+	case o.Rate > MaxRate:
+		return refuse("%.0f operations a second: at most %d", o.Rate, MaxRate)
 	case o.Rows < 0 || o.Rows > MaxRows:
 		return refuse("%d rows: want 1 to %d", o.Rows, int64(MaxRows))
 	case o.Keys != "" && !slices.Contains(distributions, o.Keys):

@@ -85,6 +85,9 @@ func optionsOf(c *cli.Context, files fs.FS) (Options, error) {
 	if err != nil {
 		return Options{}, misuse("--consistency: %v", err)
 	}
+	if level == consistency.Any {
+		return Options{}, misuse("--consistency: nothing can be read at ANY")
+	}
 	o := Options{
 		Hosts: c.Args().Slice(), Workloads: strings.Split(c.String("only"), ","), Driver: c.String("driver"), Version: wire.Version(c.Int("protocol")),
 		Conns: c.Int("connections"), InFlight: c.Int("in-flight"), Rate: c.Float64("rate"), Seconds: seconds(c.Float64("seconds")), Ops: c.Int64("ops"),

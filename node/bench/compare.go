@@ -150,12 +150,20 @@ func (c *Comparison) summarize(own string) {
 		for at, side := range []*Side{&row.Own, &row.Peer} {
 			n := counts[at]
 			*side = Side{side.OpsPerSec / n, side.CPU / n, side.P99 / n, side.RSS / n}
-			row.Swing = max(row.Swing, (most[at]-least[at])/side.OpsPerSec)
+			row.Swing = max(row.Swing, ratio(most[at]-least[at], side.OpsPerSec))
 		}
-		row.CPU, row.Ops = row.Own.CPU/row.Peer.CPU, row.Own.OpsPerSec/row.Peer.OpsPerSec
-		row.P99, row.RSS = row.Own.P99/row.Peer.P99, row.Own.RSS/row.Peer.RSS
+		row.CPU, row.Ops = ratio(row.Own.CPU, row.Peer.CPU), ratio(row.Own.OpsPerSec, row.Peer.OpsPerSec)
+		row.P99, row.RSS = ratio(row.Own.P99, row.Peer.P99), ratio(row.Own.RSS, row.Peer.RSS)
 		c.Rows = append(c.Rows, row)
 	}
+}
+
+// ratio is 0 where one side is not known: the processes' figures elsewhere than on Linux, the latencies of a load.
+func ratio(own, peer float64) float64 {
+	if peer == 0 {
+		return 0
+	}
+	return own / peer
 }
 
 // Print writes the table of ratios.
@@ -172,7 +180,7 @@ func (c *Comparison) Print(out io.Writer) error {
 	for _, row := range c.Rows {
 		fmt.Fprint(w, row.Workload, "\t")
 		for _, s := range []Side{row.Own, row.Peer} {
-			fmt.Fprintf(w, "%.0f\t%.1f\t%.2f\t%.0f\t", s.OpsPerSec, s.CPU, s.P99/1000, s.RSS/(1<<20))
+			fmt.Fprintf(w, "%s\t%.1f\t%.2f\t%.0f\t", rate(s.OpsPerSec), s.CPU, s.P99/1000, s.RSS/(1<<20))
 		}
 		fmt.Fprintf(w, "%.2f\t%.2f\t%.2f\t%.2f\t%.0f%%\t\n", row.Ops, row.CPU, row.P99, row.RSS, 100*row.Swing)
 	}

@@ -98,10 +98,18 @@ func (r *Report) Print(out io.Writer) error {
 			server = fmt.Sprintf("%.1f", res.ServerCPU)
 		}
 		l := res.Latency
-		fmt.Fprintf(w, "%s\t%.0f\t%s\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t%d\t%d\t%d\t\n", res.Workload, res.OpsPerSec, server, res.ClientCPU,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t%d\t%d\t%d\t\n", res.Workload, rate(res.OpsPerSec), server, res.ClientCPU,
 			l.Mean/1000, millis(l.P50), millis(l.P99), millis(l.P999), millis(l.Max), res.ServerRSS>>20, res.Ops, res.Failed, res.Wrong)
 	}
 	return w.Flush()
+}
+
+// rate writes operations a second; those that take seconds with three digits.
+func rate(n float64) string {
+	if n < 100 {
+		return fmt.Sprintf("%.3g", n)
+	}
+	return fmt.Sprintf("%.0f", n)
 }
 
 func millis(us int64) float64 { return float64(us) / 1000 }

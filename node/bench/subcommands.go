@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -16,8 +17,9 @@ func addressFlag() cli.Flag {
 
 // Defaults of compare.
 const (
-	defaultOwnWarm  = 10  // seconds
-	defaultPeerWarm = 180 // seconds: what a JVM needs
+	defaultOwnWarm  = 10              // seconds
+	defaultPeerWarm = 180             // seconds: what a JVM needs
+	eachWarm        = 2 * time.Second // before each workload: its table is new
 )
 
 func compareCommand(files fs.FS) *cli.Command {
@@ -59,7 +61,7 @@ func runCompare(c *cli.Context, files fs.FS) error {
 	if err != nil {
 		return err
 	}
-	load.Warm = 0
+	load.Warm = eachWarm
 	binary, err := os.Executable()
 	if err != nil {
 		return err
