@@ -46,7 +46,7 @@ type Options struct {
 	Driver      string   // lean (default) or gocql
 	Version     wire.Version
 	Conns       int     // connections of all hosts together; default one a host
-	InFlight    int     // operations under way at once, of all connections together; default 64
+	InFlight    []int   // operations under way at once, of all connections together; each workload is measured with each; default 64
 	Rate        float64 // operations a second; 0: closed loop, the next as soon as one ends
 	Seconds     time.Duration
 	Ops         int64             // end after so many operations, if that is earlier; 0: no such end
@@ -63,13 +63,12 @@ type Options struct {
 	Terminal    bool // Progress is one: the line is rewritten in place
 }
 
-// Report is what a run gave, one result a workload.
+// Report is what a run gave, one result a workload and number in flight.
 type Report struct {
 	Driver      string   `json:"driver"`
 	Protocol    int      `json:"protocol"`
 	Hosts       []string `json:"hosts"`
 	Conns       int      `json:"connections"`
-	InFlight    int      `json:"in_flight"`
 	Rate        float64  `json:"rate,omitempty"`
 	Replication int      `json:"replication"`
 	Consistency string   `json:"consistency"`
@@ -96,8 +95,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Conns == 0 {
 		o.Conns = len(o.Hosts)
 	}
-	if o.InFlight == 0 {
-		o.InFlight = max(DefaultInFlight, o.Conns)
+	if len(o.InFlight) == 0 {
+		o.InFlight = []int{max(DefaultInFlight, o.Conns)}
 	}
 	if o.Seconds == 0 {
 		o.Seconds = DefaultSeconds
@@ -126,8 +125,8 @@ func (o *Options) check() error {
 		return refuse("no protocol v%d: want 4 or 5", o.Version)
 	case o.Conns < 1 || o.Conns > MaxConns:
 		return refuse("%d connections: want 1 to %d", o.Conns, MaxConns)
-	case o.InFlight < o.Conns || o.InFlight > MaxInFlight:
-		return refuse("%d in flight over %d connections: want at least one each, and at most %d", o.InFlight, o.Conns, MaxInFlight)
+	case slices.Min(o.InFlight) < 1 || slices.Max(o.InFlight) > MaxInFlight:
+		return refuse("%v in flight: want 1 to %d", o.InFlight, MaxInFlight)
 	case o.Rate < 0 || o.Seconds < 0 || o.Warm < 0 || o.Ops < 0:
 		return refuse("rate, seconds, warm and ops can't be negative")
 	case o.Rate > MaxRate:
@@ -166,7 +165,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		o.Pids = listeners(o.Hosts)
 	}
 	r := &Report{
-		Driver: o.Driver, Protocol: int(o.Version), Hosts: o.Hosts, Conns: o.Conns, InFlight: o.InFlight, Rate: o.Rate,
+		Driver: o.Driver, Protocol: int(o.Version), Hosts: o.Hosts, Conns: o.Conns, Rate: o.Rate,
 		Replication: o.Replication, Consistency: o.Consistency.String(), Pids: o.Pids, Results: []Result{},
 	}
 	admin, err := wire.Dial(ctx, o.Hosts[0], wire.ClientOptions{Version: o.Version, Timeout: schemaTimeout})
@@ -180,10 +179,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		if err != nil {
 			return r, err
 		}
-		res, err := runOne(ctx, &o, admin, w, have)
-		if res != nil {
-			r.Results = append(r.Results, *res)
-		}
+		results, err := runOne(ctx, &o, admin, w, have)
+		r.Results = append(r.Results, results...)
 		if err != nil {
 			return r, fmt.Errorf("%s: %w", name, err)
 		}
@@ -195,7 +192,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 }
 
 // runOne makes a workload's table, unless it is the one that there is already, and runs it.
-func runOne(ctx context.Context, o *Options, admin *wire.Client, w *Workload, have *Table) (*Result, error) {
+func runOne(ctx context.Context, o *Options, admin *wire.Client, w *Workload, have *Table) ([]Result, error) {
 	isLoad := len(w.Mix) == 0
 	if isLoad || (!o.Keep && w.Table != have) {
 		if err := makeTable(ctx, o, admin, w.Table); err != nil {

@@ -69,7 +69,7 @@ func TestRun(t *testing.T) {
 	numbered := slices.DeleteFunc(Names(), func(name string) bool { w, err := find(name); return err != nil || w.Table.fill != nil })
 	for v, names := range map[wire.Version][]string{wire.V4: numbered, wire.V5: {"a", "partition", "batch", "logged"}} {
 		r, err := Run(t.Context(), Options{
-			Hosts: []string{addr}, Workloads: names, Version: v, Conns: int(v) - 3, InFlight: 16, Ops: 100, Rows: 1000, Seconds: time.Minute,
+			Hosts: []string{addr}, Workloads: names, Version: v, Conns: int(v) - 3, InFlight: []int{16}, Ops: 100, Rows: 1000, Seconds: time.Minute,
 		})
 		if err != nil {
 			t.Fatalf("v%d: %v", v, err)
@@ -93,7 +93,7 @@ func TestRun(t *testing.T) {
 // TestGocql: the same through gocql, which finds wrong reads too.
 func TestGocql(t *testing.T) {
 	addr := startNode(t, 6)
-	o := Options{Hosts: []string{addr}, Driver: driverGocql, Workloads: []string{"insert", "read", "f", "e", "partition", "batch", "logged"}, Conns: 2, InFlight: 8,
+	o := Options{Hosts: []string{addr}, Driver: driverGocql, Workloads: []string{"insert", "read", "f", "e", "partition", "batch", "logged"}, Conns: 2, InFlight: []int{8},
 		Ops: 50, Rows: 200, Seconds: time.Minute}
 	r, err := Run(t.Context(), o)
 	if err != nil {
@@ -223,6 +223,25 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// TestCurve: each number in flight gives a result of its own, on the same rows, even where there are more connections.
+func TestCurve(t *testing.T) {
+	addr := startNode(t, 8)
+	r, err := Run(t.Context(), Options{Hosts: []string{addr}, Workloads: []string{"insert", "d"}, InFlight: []int{1, 8}, Conns: 4, Ops: 300, Rows: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, res := range r.Results {
+		got = append(got, fmt.Sprint(res.Workload, " ", res.InFlight, " ", res.Ops))
+	}
+	if want := []string{"insert 1 300", "insert 8 300", "d 1 300", "d 8 300"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%q", got)
+	}
+	if n := ask(t, addr, "SELECT count(*) FROM nodedb_bench.rows"); n[0] != "700" {
+		t.Errorf("%s rows", n)
+	}
+}
+
 // TestServerErrors: a table that is not there, and a server that is not there, are errors that say so.
 func TestServerErrors(t *testing.T) {
 	addr := startNode(t, 5)
@@ -252,7 +271,7 @@ func TestOptions(t *testing.T) {
 		`no driver "x"`:                       func(o *Options) { o.Driver = "x" },
 		"no protocol v3":                      func(o *Options) { o.Version = 3 },
 		"5000 connections":                    func(o *Options) { o.Conns = 5000 },
-		"at least one each":                   func(o *Options) { o.Conns, o.InFlight = 8, 4 },
+		"[8 0] in flight: want 1 to 32768":    func(o *Options) { o.InFlight = []int{8, 0} },
 		"can't be negative":                   func(o *Options) { o.Rate = -1 },
 		"at most 10000000":                    func(o *Options) { o.Rate = 1e9 },
 		"want 1 to":                           func(o *Options) { o.Rows = -1 },

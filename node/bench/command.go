@@ -58,7 +58,7 @@ func loadFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "warm", Usage: "`SECONDS` of the same load before it is measured", Value: 2},
 		&cli.Int64Flag{Name: "ops", Usage: "end after `N` operations, if that is earlier"},
 		&cli.Int64Flag{Name: "rows", Usage: "`N` rows to write before (default: the workload's own number)"},
-		&cli.IntFlag{Name: "in-flight", Usage: "`N` operations under way at once, of all connections together", Value: DefaultInFlight},
+		&cli.IntSliceFlag{Name: "in-flight", Usage: "`N` operations under way at once, of all connections together; 1,8,64 measures each", Value: cli.NewIntSlice(DefaultInFlight)},
 		&cli.IntFlag{Name: "connections", Usage: "`N` connections, over all hosts in turn (default: one a host)"},
 		&cli.Float64Flag{Name: "rate", Usage: "`N` operations a second, latencies from when each should have begun (default: the next as soon as one ends)"},
 		&cli.StringFlag{Name: "keys", Usage: strings.Join(distributions, "|") + " (default: the workload's own)"},
@@ -76,7 +76,7 @@ func loadFlags() []cli.Flag {
 
 // optionsOf reads the flags.
 func optionsOf(c *cli.Context, files fs.FS) (Options, error) {
-	for _, name := range []string{"seconds", "ops", "rows", "in-flight", "connections", "rate", "replication"} {
+	for _, name := range []string{"seconds", "ops", "rows", "connections", "rate", "replication"} {
 		if n := fmt.Sprint(c.Value(name)); c.IsSet(name) && (n == "0" || strings.HasPrefix(n, "-")) {
 			return Options{}, misuse("--%s: want more than 0, got %s", name, n)
 		}
@@ -90,7 +90,7 @@ func optionsOf(c *cli.Context, files fs.FS) (Options, error) {
 	}
 	o := Options{
 		Hosts: c.Args().Slice(), Workloads: strings.Split(c.String("only"), ","), Driver: c.String("driver"), Version: wire.Version(c.Int("protocol")),
-		Conns: c.Int("connections"), InFlight: c.Int("in-flight"), Rate: c.Float64("rate"), Seconds: seconds(c.Float64("seconds")), Ops: c.Int64("ops"),
+		Conns: c.Int("connections"), InFlight: c.IntSlice("in-flight"), Rate: c.Float64("rate"), Seconds: seconds(c.Float64("seconds")), Ops: c.Int64("ops"),
 		Warm: seconds(c.Float64("warm")), Rows: c.Int64("rows"), Keys: c.String("keys"), Replication: c.Int("replication"), Consistency: level,
 		Keyspace: c.String("keyspace"), Keep: c.Bool("keep"), Pids: c.IntSlice("pid"), Files: files,
 	}

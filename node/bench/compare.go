@@ -39,9 +39,10 @@ type Pass struct {
 	*Report
 }
 
-// Row is one workload: each side's mean of its passes, and the ratios.
+// Row is one workload with so many in flight: each side's mean of its passes, and the ratios.
 type Row struct {
 	Workload string  `json:"workload"`
+	InFlight int     `json:"in_flight"`
 	Own      Side    `json:"nodedb"`
 	Peer     Side    `json:"peer"`
 	CPU      float64 `json:"cpu_ratio"` // nodedb's CPU time an operation, divided by the peer's: less is better
@@ -129,7 +130,7 @@ func (c *Comparison) turn(ctx context.Context, o *CompareOptions, s system, warm
 // summarize makes the rows.
 func (c *Comparison) summarize(own string) {
 	for i := range c.Passes[0].Results {
-		row := Row{Workload: c.Passes[0].Results[i].Workload}
+		row := Row{Workload: c.Passes[0].Results[i].Workload, InFlight: c.Passes[0].Results[i].InFlight}
 		var counts [2]float64
 		var least, most [2]float64
 		for _, p := range c.Passes {
@@ -172,13 +173,13 @@ func (c *Comparison) Print(out io.Writer) error {
 		return nil
 	}
 	peer, r := c.Passes[1].System, c.Passes[0].Report
-	fmt.Fprintf(out, "%d nodes, replication %d, %s; nodedb syncs %s, %s syncs %s; %s client, %d in flight; mean of two passes, in both orders\n", c.Nodes, r.Replication,
-		r.Consistency, c.Sync, peer, c.PeerSync, r.Driver, r.InFlight)
+	fmt.Fprintf(out, "%d nodes, replication %d, %s; nodedb syncs %s, %s syncs %s; %s client; mean of two passes, in both orders\n", c.Nodes, r.Replication,
+		r.Consistency, c.Sync, peer, c.PeerSync, r.Driver)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "\tnodedb\t\t\t\t%s\t\t\t\tnodedb / %s\t\t\t\t\t\n", peer, peer)
-	fmt.Fprintln(w, "workload\tops/s\tµs CPU/op\tp99 ms\tMB\tops/s\tµs CPU/op\tp99 ms\tMB\tops/s\tCPU\tp99\tMB\tswing\t")
+	fmt.Fprintf(w, "\t\tnodedb\t\t\t\t%s\t\t\t\tnodedb / %s\t\t\t\t\t\n", peer, peer)
+	fmt.Fprintln(w, "workload\tin flight\tops/s\tµs CPU/op\tp99 ms\tMB\tops/s\tµs CPU/op\tp99 ms\tMB\tops/s\tCPU\tp99\tMB\tswing\t")
 	for _, row := range c.Rows {
-		fmt.Fprint(w, row.Workload, "\t")
+		fmt.Fprintf(w, "%s\t%d\t", row.Workload, row.InFlight)
 		for _, s := range []Side{row.Own, row.Peer} {
 			fmt.Fprintf(w, "%s\t%.1f\t%.2f\t%.0f\t", rate(s.OpsPerSec), s.CPU, s.P99/1000, s.RSS/(1<<20))
 		}

@@ -125,13 +125,13 @@ func TestPeerThatFails(t *testing.T) {
 // TestRatios: means of a system's passes, nodedb's divided by the peer's, and how far passes of one system lie apart.
 func TestRatios(t *testing.T) {
 	pass := func(system string, ops, cpu float64, p99, rss int64) Pass {
-		return Pass{system, &Report{Results: []Result{{Workload: "w", OpsPerSec: ops, ServerCPU: cpu, ServerRSS: rss, Latency: Latency{P99: p99}}}}}
+		return Pass{system, &Report{Results: []Result{{Workload: "w", InFlight: 8, OpsPerSec: ops, ServerCPU: cpu, ServerRSS: rss, Latency: Latency{P99: p99}}}}}
 	}
 	c := Comparison{Passes: []Pass{
 		pass("nodedb", 90, 2, 100, 1<<20), pass("other", 20, 8, 1000, 8<<20), pass("other", 30, 12, 3000, 8<<20), pass("nodedb", 110, 4, 300, 1<<20),
 	}}
 	c.summarize("nodedb")
-	want := Row{"w", Side{100, 3, 200, 1 << 20}, Side{25, 10, 2000, 8 << 20}, 0.3, 4, 0.1, 0.125, 0.4}
+	want := Row{"w", 8, Side{100, 3, 200, 1 << 20}, Side{25, 10, 2000, 8 << 20}, 0.3, 4, 0.1, 0.125, 0.4}
 	if got := c.Rows[0]; math.Abs(got.CPU-want.CPU) > 1e-9 || got != want {
 		t.Errorf("%+v", got)
 	}

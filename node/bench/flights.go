@@ -149,7 +149,7 @@ func loadFlights(ctx context.Context, o *Options) (int64, error) {
 }
 
 // measureLoad is the workload that writes a file: an operation is a row, and latencies are not known.
-func measureLoad(ctx context.Context, o *Options, w *Workload) (*Result, error) {
+func measureLoad(ctx context.Context, o *Options, w *Workload) ([]Result, error) {
 	m := meter{pids: o.Pids}
 	begun, before := time.Now(), m.read()
 	rows, err := w.Table.fill(ctx, o)
@@ -157,8 +157,8 @@ func measureLoad(ctx context.Context, o *Options, w *Workload) (*Result, error) 
 		return nil, err
 	}
 	wall, used := time.Since(begun), m.read().since(before)
-	return &Result{
-		Workload: w.Name, Ops: rows, Seconds: wall.Seconds(), OpsPerSec: float64(rows) / wall.Seconds(), ServerCPU: perOp(used.server, rows),
+	return []Result{{
+		Workload: w.Name, InFlight: load.DefaultInFlight, Ops: rows, Seconds: wall.Seconds(), OpsPerSec: float64(rows) / wall.Seconds(), ServerCPU: perOp(used.server, rows),
 		ClientCPU: perOp(used.client, rows), ServerRSS: m.resident(),
-	}, nil
+	}}, nil
 }

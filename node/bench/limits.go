@@ -121,7 +121,7 @@ func measureSystem(ctx context.Context, o *LimitOptions, s system, workloads ...
 		return nil, err
 	}
 	r, err := Run(ctx, Options{
-		Hosts: hosts, Pids: pids, Workloads: workloads, InFlight: o.InFlight, Seconds: o.Seconds, Warm: min(o.Seconds, maxLimitWarm), Rows: o.rows,
+		Hosts: hosts, Pids: pids, Workloads: workloads, InFlight: []int{o.InFlight}, Seconds: o.Seconds, Warm: min(o.Seconds, maxLimitWarm), Rows: o.rows,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.name(), err)

@@ -118,7 +118,7 @@ var idle = &kind{"idle", func(*op) {}, nothing}
 
 func runSlow(t *testing.T, o Options, sessions []session) *Result {
 	r := &run{o: &o, w: &Workload{Name: "idle"}, sessions: sessions, space: newRowSpace(0), pause: time.Sleep}
-	r.makeWorkers(o.InFlight)
+	r.makeWorkers(o.InFlight[0])
 	res, err := r.phase(t.Context(), "", []Share{{100, idle}}, o.Seconds, 1<<40, o.Rate)
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func runSlow(t *testing.T, o Options, sessions []session) *Result {
 // request is answered within 20 ms of being sent.
 func TestLatencyFromTheIntendedStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		res := runSlow(t, Options{InFlight: 1, Rate: 100, Seconds: time.Second}, []session{&slowSession{service: 20 * time.Millisecond}})
+		res := runSlow(t, Options{InFlight: []int{1}, Rate: 100, Seconds: time.Second}, []session{&slowSession{service: 20 * time.Millisecond}})
 		// Operation k should begin at 10k ms and ends at 20(k+1): the last of 101 is 1020 ms late.
 		if l := res.Latency; res.Ops != 101 || l.Max < 1_015_000 || l.Max > 1_025_000 || l.P50 < 500_000 || l.P50 > 540_000 {
 			t.Errorf("%+v", res)
@@ -142,7 +142,7 @@ func TestLatencyFromTheIntendedStart(t *testing.T) {
 func TestClosedLoop(t *testing.T) {
 	for inFlight, want := range map[int]int64{1: 20_000, 4: 80_000} {
 		synctest.Test(t, func(t *testing.T) {
-			res := runSlow(t, Options{InFlight: inFlight, Seconds: time.Second}, []session{&slowSession{service: 20 * time.Millisecond}})
+			res := runSlow(t, Options{InFlight: []int{inFlight}, Seconds: time.Second}, []session{&slowSession{service: 20 * time.Millisecond}})
 			if l := res.Latency; l.P50 < want-100 || l.P50 > want+100 || res.Ops < 50 || res.Ops > 54 {
 				t.Errorf("%d in flight: %+v", inFlight, res)
 			}
@@ -154,7 +154,7 @@ func TestClosedLoop(t *testing.T) {
 func TestSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sessions := []session{&slowSession{service: time.Millisecond}, &slowSession{service: time.Millisecond}, &slowSession{service: time.Millisecond}}
-		res := runSlow(t, Options{InFlight: 7, Rate: 300, Seconds: time.Second}, sessions)
+		res := runSlow(t, Options{InFlight: []int{7}, Rate: 300, Seconds: time.Second}, sessions)
 		if res.Ops < 300 || res.Ops > 303 || res.Latency.Max > 1100 {
 			t.Errorf("%+v", res)
 		}

@@ -12,6 +12,7 @@ import (
 // Result is what one workload gave.
 type Result struct {
 	Workload  string             `json:"workload"`
+	InFlight  int                `json:"in_flight"`
 	Ops       int64              `json:"operations"`
 	Failed    int64              `json:"failed"`
 	Wrong     int64              `json:"wrong"`
@@ -87,10 +88,10 @@ func (r *Report) Print(out io.Writer) error {
 	if r.Rate > 0 {
 		loop = fmt.Sprintf("%.0f operations a second", r.Rate)
 	}
-	fmt.Fprintf(out, "%s client, protocol v%d, %d connections, %d in flight, %s; replication %d, %s\n", r.Driver, r.Protocol, r.Conns, r.InFlight, loop,
+	fmt.Fprintf(out, "%s client, protocol v%d, %d connections, %s; replication %d, %s\n", r.Driver, r.Protocol, r.Conns, loop,
 		r.Replication, r.Consistency)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "workload\tops/s\tserver µs/op\tclient µs/op\tmean ms\tp50\tp99\tp99.9\tmax\tresident MB\toperations\tfailed\twrong\t")
+	fmt.Fprintln(w, "workload\tin flight\tops/s\tserver µs/op\tclient µs/op\tmean ms\tp50\tp99\tp99.9\tmax\tresident MB\toperations\tfailed\twrong\t")
 	for i := range r.Results {
 		res := &r.Results[i]
 		server := "-"
@@ -98,7 +99,7 @@ func (r *Report) Print(out io.Writer) error {
 			server = fmt.Sprintf("%.1f", res.ServerCPU)
 		}
 		l := res.Latency
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t%d\t%d\t%d\t\n", res.Workload, rate(res.OpsPerSec), server, res.ClientCPU,
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t%d\t%d\t%d\t\n", res.Workload, res.InFlight, rate(res.OpsPerSec), server, res.ClientCPU,
 			l.Mean/1000, millis(l.P50), millis(l.P99), millis(l.P999), millis(l.Max), res.ServerRSS>>20, res.Ops, res.Failed, res.Wrong)
 	}
 	return w.Flush()

@@ -20,42 +20,56 @@ type run struct {
 	pause    func(time.Duration)
 }
 
-// all writes the rows, warms, and measures.
-func (r *run) all(ctx context.Context) (*Result, error) {
+// all writes the rows, and measures with each number in flight.
+func (r *run) all(ctx context.Context) ([]Result, error) {
 	if !r.o.Keep && r.rows > 0 {
 		if err := r.write(ctx); err != nil {
 			return nil, err
 		}
 	}
 	r.space = newRowSpace(r.rows)
-	r.makeWorkers(r.inFlight())
-	if r.o.Warm > 0 {
-		res, err := r.phase(ctx, "warm", r.w.Mix, r.o.Warm, math.MaxInt64, r.o.Rate)
+	var results []Result
+	for _, n := range r.o.InFlight {
+		if r.w.InFlight > 0 {
+			n = min(n, r.w.InFlight)
+		}
+		if len(results) > 0 && results[len(results)-1].InFlight == n { // as many as the workload takes
+			continue
+		}
+		res, err := r.measure(ctx, n)
+		if res != nil {
+			results = append(results, *res)
+		}
 		if err != nil {
-			return res, err
+			return results, err
+		}
+	}
+	return results, nil
+}
+
+// measure warms, and measures with so many in flight.
+func (r *run) measure(ctx context.Context, inFlight int) (*Result, error) {
+	r.makeWorkers(inFlight)
+	if r.o.Warm > 0 {
+		if _, err := r.phase(ctx, "warm", r.w.Mix, r.o.Warm, math.MaxInt64, r.o.Rate); err != nil {
+			return nil, err
 		}
 	}
 	ops := r.o.Ops
 	if ops == 0 {
 		ops = math.MaxInt64
 	}
-	return r.phase(ctx, "", r.w.Mix, r.o.Seconds, ops, r.o.Rate)
+	res, err := r.phase(ctx, "", r.w.Mix, r.o.Seconds, ops, r.o.Rate)
+	res.InFlight = inFlight
+	return res, err
 }
 
 // write writes the rows that the workload reads.
 func (r *run) write(ctx context.Context) error {
 	r.space = newRowSpace(0)
-	r.makeWorkers(max(r.o.InFlight, loadInFlight))
+	r.makeWorkers(loadInFlight)
 	_, err := r.phase(ctx, "write rows", []Share{{100, insert}}, 0, r.rows, 0)
 	return err
-}
-
-// inFlight is how many operations are under way at once while it is measured.
-func (r *run) inFlight() int {
-	if r.w.InFlight > 0 {
-		return min(r.w.InFlight, r.o.InFlight)
-	}
-	return r.o.InFlight
 }
 
 // makeWorkers spreads operations in flight over the sessions.
