@@ -58,7 +58,9 @@ func loadFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "warm", Usage: "`SECONDS` of the same load before it is measured", Value: 2},
 		&cli.Int64Flag{Name: "ops", Usage: "end after `N` operations, if that is earlier"},
 		&cli.Int64Flag{Name: "rows", Usage: "`N` rows to write before (default: the workload's own number)"},
-		&cli.IntSliceFlag{Name: "in-flight", Usage: "`N` operations under way at once, of all connections together; 1,8,64 measures each", Value: cli.NewIntSlice(DefaultInFlight)},
+		&cli.IntSliceFlag{
+			Name: "in-flight", Usage: "`N` operations under way at once, of all connections together; 1,8,64 measures each", Value: cli.NewIntSlice(DefaultInFlight),
+		},
 		&cli.IntFlag{Name: "connections", Usage: "`N` connections, over all hosts in turn (default: one a host)"},
 		&cli.Float64Flag{Name: "rate", Usage: "`N` operations a second, latencies from when each should have begun (default: the next as soon as one ends)"},
 		&cli.StringFlag{Name: "keys", Usage: strings.Join(distributions, "|") + " (default: the workload's own)"},
