@@ -41,7 +41,22 @@ var clients = []client{
 			"-d '{dir}/classes' '{dir}'/src/*.java"}},
 		run: []string{"java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", "{dir}/classes:{dir}/lib/*", "Suite"},
 	},
+	{
+		name: "rust", folder: "rust", tools: []string{"cargo"}, pins: []string{"Cargo.toml", "Cargo.lock"},
+		install: [][]string{{"sh", "-c", cargoSource}},
+		build:   [][]string{{"sh", "-c", cargoBuild}},
+		run:     []string{"{dir}/target/debug/suite"},
+	},
 }
+
+// Cargo.lock says of every package where it came from, and here it may not name a registry: those lines are left out of the file that is kept, and put
+// back from what cargo writes on this machine. With them `--locked` holds cargo to versions and checksums.
+const (
+	cargoSource = "mkdir -p fresh/src && cp Cargo.toml fresh && cp src/main.rs fresh/src && cargo generate-lockfile -q --manifest-path fresh/Cargo.toml && " +
+		"grep -m1 '^source = ' fresh/Cargo.lock >source"
+	cargoBuild = "mkdir -p locked && awk 'NR == FNR {source = $0; next} /^checksum = / {print source} {print}' source Cargo.lock >locked/Cargo.lock && " +
+		"cp -rp Cargo.toml src locked && cargo build -q --locked --manifest-path locked/Cargo.toml --target-dir target"
+)
 
 type client struct {
 	name    string
