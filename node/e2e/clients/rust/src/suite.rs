@@ -55,7 +55,9 @@ impl Suite {
 
 pub async fn connect(address: &str, compression: Option<Compression>) -> Result<Session, Failure> {
     let profile = ExecutionProfile::builder().consistency(Consistency::Quorum).request_timeout(Some(Duration::from_secs(20))).build();
-    Ok(SessionBuilder::new().known_node(address).compression(compression).default_execution_profile_handle(profile.into_handle()).build().await?)
+    let builder = SessionBuilder::new().known_node(address).compression(compression).default_execution_profile_handle(profile.into_handle());
+    // the schema of keyspaces that events named is read again this often, by default once a minute; nothing else is
+    Ok(builder.cluster_metadata_refresh_interval(Duration::from_millis(200)).build().await?)
 }
 
 /// A statement for one node alone.
