@@ -50,7 +50,9 @@ func (n *Node) listen(port int) (net.Listener, error) {
 // serveDoors opens them.
 func (n *Node) serveDoors() error {
 	n.measure()
-	engine := query.NewEngine(n.cluster, query.Options{ReleaseVersion: cassandraRelease, Exec: exec.Options{Now: n.Host.Wall, UUID: n.Host.NewID}})
+	engine := query.NewEngine(n.cluster, query.Options{
+		ReleaseVersion: cassandraRelease, MaxPreparedCost: int64(n.Config.PreparedCacheSize), Exec: exec.Options{Now: n.Host.Wall, UUID: n.Host.NewID},
+	})
 	n.doors.engine = engine
 	cql, err := n.listen(n.Config.NativeTransportPort)
 	if err != nil {
@@ -62,7 +64,7 @@ func (n *Node) serveDoors() error {
 	}
 	n.doors.nativePort = n.Config.NativeTransportPort
 	n.doors.native = native.New(native.Options{Engine: engine, Log: n.logger, Stats: n.metrics, MaxConnections: n.Config.MaxConnections,
-		Traces: n.cluster.traces})
+		MaxRequestBytes: int(n.Config.MaxFrameSize), Traces: n.cluster.traces})
 	n.doors.http = n.newWeb(engine)
 	n.goBackground(func() { n.ended("CQL", native.ErrServerClosed, n.doors.native.Serve(cql)) })
 	n.goBackground(func() { n.ended("HTTP", http.ErrServerClosed, n.doors.http.Serve(web)) })

@@ -85,20 +85,27 @@ type Engine struct {
 
 // Options of NewEngine.
 type Options struct {
-	MaxPrepared    int    // statements kept, the least recently used go first; default 10,000
-	ReleaseVersion string // system.local release_version, what drivers see (e.g. 5.0.0; must parse as a Cassandra version)
-	Exec           exec.Options
+	MaxPrepared     int    // statements kept, the least recently used go first; default 10,000
+	MaxPreparedCost int64  // bytes of memory that those are taken to cost together (costOf), by the same rule; default 256 MiB
+	ReleaseVersion  string // system.local release_version, what drivers see (e.g. 5.0.0; must parse as a Cassandra version)
+	Exec            exec.Options
 }
 
 // DefaultMaxPrepared is how many prepared statements are kept where Options don't say.
 const DefaultMaxPrepared = 10_000
+
+// DefaultMaxPreparedCost, in bytes: room for DefaultMaxPrepared statements of 300 characters, or for 4 of the longest that are parsed.
+const DefaultMaxPreparedCost = 256 << 20
 
 // NewEngine wires an engine.
 func NewEngine(c exec.Cluster, o Options) *Engine {
 	if o.MaxPrepared <= 0 {
 		o.MaxPrepared = DefaultMaxPrepared
 	}
-	return &Engine{exec: exec.New(c, o.Exec), prepared: newCache(o.MaxPrepared)}
+	if o.MaxPreparedCost <= 0 {
+		o.MaxPreparedCost = DefaultMaxPreparedCost
+	}
+	return &Engine{exec: exec.New(c, o.Exec), prepared: newCache(o.MaxPrepared, o.MaxPreparedCost)}
 }
 
 // keyspaceOf is the keyspace that a request's names are looked up in.
@@ -155,6 +162,10 @@ func statementID(keyspace, text string) [16]byte { return md5.Sum([]byte(keyspac
 func (e *Engine) Prepare(ctx context.Context, s *Session, cql, keyspace string) (*Prepared, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, wire.Errorf(wire.CodeServer, "The request ended before its answer: %v", err)
+	}
+	if cost := costOf(len(cql)); cost > e.prepared.maxBytes {
+		return nil, wire.Errorf(wire.CodeInvalid, "A prepared statement of %d bytes would cost %d bytes of memory, the limit is %d "+
+			"(prepared_statements_cache_size); bind its values", len(cql), cost, e.prepared.maxBytes)
 	}
 	keyspace = keyspaceOf(s, keyspace)
 	planned, err := e.plan(cql, keyspace)

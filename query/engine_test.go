@@ -130,6 +130,41 @@ func TestPreparedStatementsAreBounded(t *testing.T) {
 	}
 }
 
+// TestPreparedStatementsCostABound: large ones make way for each other however few they are, and one that alone is over the limit is refused.
+func TestPreparedStatementsCostABound(t *testing.T) {
+	n := newOneNode(t)
+	const limit = 1 << 20
+	e := NewEngine(n, Options{MaxPreparedCost: limit})
+	s := &Session{}
+	must(t, e, s, "CREATE KEYSPACE ks WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}", "USE ks", "CREATE TABLE t (k int PRIMARY KEY)")
+	for i := range 200 {
+		text := fmt.Sprintf("SELECT k AS k%d FROM t /* %s */", i, strings.Repeat("x", i*50))
+		for range 2 { // the second replaces the first, and counts once
+			p, err := e.Prepare(t.Context(), s, text, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.Execute(t.Context(), s, p.ID, testParams()); err != nil {
+				t.Fatalf("the newest is gone: %v", err)
+			}
+		}
+		sum := int64(0)
+		for _, st := range e.prepared.mu.statements {
+			sum += costOf(len(st.text))
+		}
+		if sum > limit || sum != e.prepared.mu.bytes {
+			t.Fatalf("%d statements that cost %d, counted as %d", e.prepared.len(), sum, e.prepared.mu.bytes)
+		}
+	}
+	if n := e.prepared.len(); n < 1 || n > 3 {
+		t.Errorf("%d statements of 10 kB are kept", n)
+	}
+	_, err := e.Prepare(t.Context(), s, "SELECT k FROM t /* "+strings.Repeat("x", limit/statementPerByte)+" */", "")
+	if code(t, err) != wire.CodeInvalid || !strings.Contains(err.Error(), "prepared_statements_cache_size") {
+		t.Error(err)
+	}
+}
+
 func TestPageStateBelongsToItsStatement(t *testing.T) {
 	e, _, s := smallTable(t)
 	ctx := context.Background()

@@ -66,9 +66,14 @@ type Config struct {
 	// AntiEntropyThrottle bounds what this node reads for comparisons, its own and others'. Beside requests it reads less: for a twentieth of one processor's time.
 	AntiEntropyThrottle Size `key:"anti_entropy_throttle" default:"32MiB" help:"bytes a second read to compare replicas; 0: as fast as it goes"`
 
-	MaxConnections int    `key:"native_transport_max_connections" default:"4096" help:"CQL connections accepted at once"`
-	LogLevel       string `key:"log_level" default:"info" one:"debug info warn error" help:"debug, info, warn or error"`
-	LogFormat      string `key:"log_format" default:"text" one:"text json" help:"text or json"`
+	MaxConnections int `key:"native_transport_max_concurrent_connections" default:"4096" help:"CQL connections accepted at once"`
+	// MaxFrameSize of a request, uncompressed, in 4KiB to 256MiB. A node keeps up to 32MiB of one connection's requests and 256MiB of all, or one more.
+	MaxFrameSize Size `key:"native_transport_max_frame_size" default:"16MiB" help:"a larger CQL request is refused"`
+	// PreparedCacheSize: a statement is taken to cost 4KiB and 64 bytes a character; at most 10,000 are kept. Clients prepare again what was dropped.
+	PreparedCacheSize Size `key:"prepared_statements_cache_size" default:"256MiB" help:"memory of prepared statements; beyond it the least recently used are dropped"`
+
+	LogLevel  string `key:"log_level" default:"info" one:"debug info warn error" help:"debug, info, warn or error"`
+	LogFormat string `key:"log_format" default:"text" one:"text json" help:"text or json"`
 }
 
 // Key describes one setting, for flags and documentation.
@@ -228,6 +233,10 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%w: datacenter and rack must not be empty", ErrConfig)
 	case c.NumTokens < 1 || c.NumTokens > 1024:
 		return fmt.Errorf("%w: num_tokens: want 1 to 1024, got %d", ErrConfig, c.NumTokens)
+	case c.MaxFrameSize < 4<<10 || c.MaxFrameSize > 256<<20:
+		return fmt.Errorf("%w: native_transport_max_frame_size: want 4KiB to 256MiB, got %d bytes", ErrConfig, c.MaxFrameSize)
+	case c.PreparedCacheSize < 1<<20:
+		return fmt.Errorf("%w: prepared_statements_cache_size: want 1MiB or more, got %d bytes", ErrConfig, c.PreparedCacheSize)
 	}
 	return c.validatePorts()
 }

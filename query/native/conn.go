@@ -178,7 +178,7 @@ func (c *conn) take(h wire.Header, body []byte, tooLarge error) error {
 		c.protocolError(wire.Header{Version: c.version, Stream: h.Stream}, "a frame of protocol v%d on a connection of v%d", h.Version, c.version)
 		return errHangUp
 	case tooLarge != nil:
-		c.refuse(h, wire.Errorf(wire.CodeInvalid, "request is too large: %v", tooLarge))
+		c.refuse(h, wire.Errorf(wire.CodeInvalid, "request is too large: %v (native_transport_max_frame_size)", tooLarge))
 		return nil
 	}
 	if h.Flags&wire.FlagCustomPayload != 0 {
