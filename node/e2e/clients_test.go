@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	clientsFlag = flag.String("clients", "", "programs with Cassandra's own drivers that drive a cluster: a comma list of gocql, python, cqlsh, node, java, rust; all: every one. "+
+	clientsFlag = flag.String("clients", "", "programs with Cassandra's own drivers that drive a cluster: a comma list of gocql, python, cqlsh, node, java, rust, shell; all: every one. "+
 		"smoke, alone or in the list: their short form")
 	clientsDir = flag.String("clients-dir", filepath.Join(os.TempDir(), "nodedb-clients"), "where drivers are installed and those programs built; kept for the next run")
 )
@@ -110,7 +110,7 @@ func clientAsked(name string) (run, short bool) {
 func TestClients(t *testing.T) {
 	for _, name := range strings.Split(*clientsFlag, ",") {
 		known := slices.ContainsFunc(clients, func(c client) bool { return c.name == name })
-		if !known && !slices.Contains([]string{"", "all", "smoke", "gocql"}, name) {
+		if !known && !slices.Contains([]string{"", "all", "smoke", "gocql", "shell"}, name) {
 			t.Fatalf("-clients %s: no such client", name)
 		}
 	}
