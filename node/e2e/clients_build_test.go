@@ -19,12 +19,17 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// prepare installs the client's driver, unless that was done for the same pinned versions, and builds its program.
-func (c *client) prepare(t *testing.T) {
+// prepare installs the client's driver, unless that was done for the same pinned versions, and builds its program. Optional: where a tool isn't there, or the
+// driver can't be installed (its registry can't be reached), the test is skipped. What can't be built of what is there fails it.
+func (c *client) prepare(t *testing.T, optional bool) {
 	t.Helper()
+	missing := t.Fatalf
+	if optional {
+		missing = t.Skipf
+	}
 	for _, tool := range c.tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Fatalf("the client %s needs %s: %v", c.name, tool, err)
+			missing("NOT HELD: the client %s needs %s: %v", c.name, tool, err)
 		}
 	}
 	dir := c.dir(t)
@@ -35,12 +40,12 @@ func (c *client) prepare(t *testing.T) {
 	c.copySource(t, dir)
 	installed := filepath.Join(dir, "installed")
 	if _, err := os.Stat(installed); err != nil {
-		c.steps(t, c.install)
+		c.steps(t, c.install, missing)
 		if err := os.WriteFile(installed, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.steps(t, c.build)
+	c.steps(t, c.build, t.Fatalf)
 }
 
 // copySource copies the client's files over those of the last time.
@@ -98,14 +103,14 @@ func (c *client) lock(t *testing.T) (unlock func()) {
 	return func() { _ = f.Close() }
 }
 
-// steps runs what installs or builds. What fails (a registry that can't be reached, too) fails the test with what the step wrote.
-func (c *client) steps(t *testing.T, steps [][]string) {
+// steps runs what installs or builds. When one fails, failed ends the test with what the step wrote.
+func (c *client) steps(t *testing.T, steps [][]string, failed func(format string, args ...any)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), installTimeout)
 	defer cancel()
 	for _, s := range steps {
 		if out, err := c.command(ctx, t, s...).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", strings.Join(s, " "), err, out)
+			failed("NOT HELD: %s: %v\n%s", strings.Join(s, " "), err, out)
 		}
 	}
 }

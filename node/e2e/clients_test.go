@@ -20,7 +20,7 @@ import (
 
 var (
 	clientsFlag = flag.String("clients", "", "programs with Cassandra's own drivers that drive a cluster: a comma list of gocql, python, cqlsh, node, java, rust, shell; all: every one. "+
-		"smoke, alone or in the list: their short form")
+		"smoke: their short form; alone, of those that can be installed here, and the others are skipped")
 	clientsDir = flag.String("clients-dir", filepath.Join(os.TempDir(), "nodedb-clients"), "where drivers are installed and those programs built; kept for the next run")
 )
 
@@ -43,8 +43,8 @@ var clients = []client{
 	},
 	{
 		name: "rust", folder: "rust", tools: []string{"cargo"}, pins: []string{"Cargo.toml", "Cargo.lock"},
-		install: [][]string{{"sh", "-c", cargoSource}},
-		build:   [][]string{{"sh", "-c", cargoBuild}},
+		install: [][]string{{"sh", "-c", cargoSource}, {"sh", "-c", cargoLock}, {"cargo", "fetch", "-q", "--locked", "--manifest-path", "locked/Cargo.toml"}},
+		build: [][]string{{"sh", "-c", cargoLock}, {"cargo", "build", "-q", "--locked", "--offline", "--manifest-path", "locked/Cargo.toml", "--target-dir", "target"}},
 		run:     []string{"{dir}/target/debug/suite"},
 	},
 }
@@ -54,8 +54,8 @@ var clients = []client{
 const (
 	cargoSource = "mkdir -p fresh/src && cp Cargo.toml fresh && cp src/main.rs fresh/src && cargo generate-lockfile -q --manifest-path fresh/Cargo.toml && " +
 		"grep -m1 '^source = ' fresh/Cargo.lock >source"
-	cargoBuild = "mkdir -p locked && awk 'NR == FNR {source = $0; next} /^checksum = / {print source} {print}' source Cargo.lock >locked/Cargo.lock && " +
-		"cp -rp Cargo.toml src locked && cargo build -q --locked --manifest-path locked/Cargo.toml --target-dir target"
+	cargoLock = "mkdir -p locked && awk 'NR == FNR {source = $0; next} /^checksum = / {print source} {print}' source Cargo.lock >locked/Cargo.lock && " +
+		"cp -rp Cargo.toml src locked"
 )
 
 type client struct {
@@ -126,7 +126,7 @@ func TestClients(t *testing.T) {
 				t.Skip("needs a driver from a registry: run it with -clients " + c.name)
 			}
 			t.Parallel()
-			c.prepare(t)
+			c.prepare(t, *clientsFlag == "smoke")
 			runClient(t, &c, short)
 		})
 	}
