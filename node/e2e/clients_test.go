@@ -44,7 +44,7 @@ var clients = []client{
 	{
 		name: "rust", folder: "rust", tools: []string{"cargo"}, pins: []string{"Cargo.toml", "Cargo.lock"},
 		install: [][]string{{"sh", "-c", cargoSource}, {"sh", "-c", cargoLock}, {"cargo", "fetch", "-q", "--locked", "--manifest-path", "locked/Cargo.toml"}},
-		build: [][]string{{"sh", "-c", cargoLock}, {"cargo", "build", "-q", "--locked", "--offline", "--manifest-path", "locked/Cargo.toml", "--target-dir", "target"}},
+		build:   [][]string{{"sh", "-c", cargoLock}, {"cargo", "build", "-q", "--locked", "--offline", "--manifest-path", "locked/Cargo.toml", "--target-dir", "target"}},
 		run:     []string{"{dir}/target/debug/suite"},
 	},
 }
