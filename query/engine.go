@@ -191,6 +191,16 @@ func resultID(columns []ColumnSpec) [16]byte {
 	return md5.Sum(b)
 }
 
+// Panicked is the error of a started statement whose end panicked.
+type Panicked = exec.Panicked
+
+// Start begins a prepared statement that needs no goroutine to wait for it; it does not block. done is called once with what Execute would give, from any
+// goroutine, maybe before Start returns; p is the engine's until then. False: done is not called, ask Execute.
+func (e *Engine) Start(ctx context.Context, _ *Session, id [16]byte, p *Params, done func(*Result, error)) bool {
+	planned, err := e.lookup(id)
+	return err == nil && e.exec.Start(ctx, planned, p, done)
+}
+
 // Execute runs a prepared statement; an unknown id gives an UNPREPARED error. A statement whose table changed is
 // planned anew.
 func (e *Engine) Execute(ctx context.Context, s *Session, id [16]byte, p *Params) (*Result, error) {

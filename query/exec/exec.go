@@ -85,6 +85,7 @@ type Executor struct {
 	release string
 	traces  *trace.Recorder // nil: none are kept
 	waiters sync.Pool
+	started starts
 }
 
 // Options of New.

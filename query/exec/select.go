@@ -20,31 +20,51 @@ const cannotSortPages = "Cannot page queries with both ORDER BY and a IN restric
 	"you must either remove the ORDER BY or the IN and sort client side, or disable paging for this query"
 
 func (r *request) selectRows(sel *plan.Select) (*Result, error) {
-	if l := r.params.Level; l == consistency.Any {
-		return nil, wire.Errorf(wire.CodeInvalid, "ANY ConsistencyLevel is only supported for writes")
-	}
-	o := newOutput(sel, &r.env)
-	if err := r.limits(o); err != nil {
+	if err := checkReadLevel(r.params.Level); err != nil {
 		return nil, err
 	}
-	w := &walk{r: r, sel: sel, o: o}
-	if len(r.params.PageState) > 0 {
-		state, err := decodePageState(r.params.PageState, statementHash(r.plan, &r.env))
-		if err != nil {
-			return nil, err
-		}
-		w.resume(state)
-	}
-	var err error
-	if sel.Table.Virtual {
+	w := &walk{}
+	err := w.open(r, sel)
+	switch {
+	case err != nil:
+	case sel.Table.Virtual:
 		err = r.virtualRows(w)
-	} else {
+	default:
 		err = w.run()
 	}
 	if err != nil {
 		return nil, err
 	}
-	if sel.Sort != nil {
+	return w.result(), nil
+}
+
+func checkReadLevel(l consistency.Level) error {
+	if l == consistency.Any {
+		return wire.Errorf(wire.CodeInvalid, "ANY ConsistencyLevel is only supported for writes")
+	}
+	return nil
+}
+
+// open begins a walk: at the start, or where the client's page state says.
+func (w *walk) open(r *request, sel *plan.Select) error {
+	w.r, w.sel, w.o = r, sel, newOutput(sel, &r.env)
+	if err := r.limits(w.o); err != nil {
+		return err
+	}
+	if len(r.params.PageState) > 0 {
+		state, err := decodePageState(r.params.PageState, statementHash(r.plan, &r.env))
+		if err != nil {
+			return err
+		}
+		w.resume(state)
+	}
+	return nil
+}
+
+// result is what the walk has gathered.
+func (w *walk) result() *Result {
+	o, r := w.o, w.r
+	if w.sel.Sort != nil {
 		o.sort()
 	}
 	res := &Result{Kind: ResultRows, Columns: r.plan.Columns, Rows: o.rows, RowCount: o.count}
@@ -52,7 +72,7 @@ func (r *request) selectRows(sel *plan.Select) (*Result, error) {
 		w.next.statement, w.next.left = statementHash(r.plan, &r.env), o.left
 		res.PageState = w.next.append(nil)
 	}
-	return res, nil
+	return res
 }
 
 // limits evaluates LIMIT, PER PARTITION LIMIT and the page size.
@@ -145,14 +165,9 @@ func (w *walk) resume(s *pageState) {
 var onlyRow = []storage.Slice{{Start: []byte{}, End: []byte{0}}}
 
 func (w *walk) run() error {
-	t := w.sel.Table
-	w.dropped = int(t.NextColumn)-1 != len(t.Statics)+len(t.Regulars)
-	w.wantKey, w.wantRows = w.sel.UsesKey, w.sel.UsesClustering
-	w.r.env.Row.Table, w.r.env.Row.Now = t, w.r.env.Now
-	spec := storage.ReadSpec{Storage: t.Storage, NoRows: w.sel.Distinct, Reverse: w.sel.Reverse, Now: w.r.env.Now}
-	var err error
-	var empty bool
-	if spec.Slices, empty, err = w.sel.Where.Slices(&w.r.env); err != nil || empty {
+	var spec storage.ReadSpec
+	empty, err := w.specify(&spec)
+	if err != nil || empty {
 		return w.end(err)
 	}
 	if w.sel.Where.Keys == nil {
@@ -165,14 +180,8 @@ func (w *walk) run() error {
 		}
 		return w.end(nil)
 	}
-	if len(t.Clustering) == 0 {
-		spec.Slices = onlyRow
-	}
-	partitions, err := w.sel.Where.Partitions(&w.r.env)
+	partitions, err := w.partitions()
 	if err != nil {
-		return err
-	}
-	if partitions, err = w.remaining(partitions); err != nil {
 		return err
 	}
 	for _, p := range partitions {
@@ -183,6 +192,40 @@ func (w *walk) run() error {
 		}
 	}
 	return w.end(nil)
+}
+
+// specify says what is read of each partition. empty: nothing of any.
+func (w *walk) specify(spec *storage.ReadSpec) (empty bool, err error) {
+	t := w.sel.Table
+	w.dropped = int(t.NextColumn)-1 != len(t.Statics)+len(t.Regulars)
+	w.wantKey, w.wantRows = w.sel.UsesKey, w.sel.UsesClustering
+	w.r.env.Row.Table, w.r.env.Row.Now = t, w.r.env.Now
+	*spec = storage.ReadSpec{Storage: t.Storage, NoRows: w.sel.Distinct, Reverse: w.sel.Reverse, Now: w.r.env.Now}
+	if spec.Slices, empty, err = w.sel.Where.Slices(&w.r.env); err == nil && w.sel.Where.Keys != nil && len(t.Clustering) == 0 {
+		spec.Slices = onlyRow
+	}
+	return empty, err
+}
+
+// partitions are those that are named and that earlier pages have not read.
+func (w *walk) partitions() ([]plan.Partition, error) {
+	partitions, err := w.sel.Where.Partitions(&w.r.env)
+	if err != nil {
+		return nil, err
+	}
+	return w.remaining(partitions)
+}
+
+// onePartition is the only partition, and what is read of it. False: there is none or there are several, or the statement is refused.
+func (w *walk) onePartition(spec *storage.ReadSpec) (p plan.Partition, ok bool) {
+	if empty, err := w.specify(spec); empty || err != nil {
+		return p, false
+	}
+	partitions, err := w.partitions()
+	if err != nil || len(partitions) != 1 {
+		return p, false
+	}
+	return partitions[0], true
 }
 
 // end finishes the output when everything was read.
@@ -211,24 +254,34 @@ func (w *walk) remaining(list []plan.Partition) ([]plan.Partition, error) {
 
 // read walks one partition, or a range of tokens, to its end. stopped says that the client's page ends before it.
 func (w *walk) read(spec *storage.ReadSpec) (stopped bool, err error) {
-	for {
+	for ended := false; !ended; {
 		w.shape(spec)
 		page, err := w.fetch(spec)
 		if err != nil {
 			return false, err
 		}
-		stop, full, err := w.page(page)
-		if err != nil || full {
+		if ended, stopped, err = w.take(page); err != nil {
 			return true, err
 		}
-		if w.after = stop; stop == nil || fault.Planted("exec/short-page-ends-the-read") {
-			return w.leave()
-		}
-		if w.exhausted() {
-			w.pause(place{*stop, w.sawRow, w.o.emitted})
-			return true, nil
-		}
 	}
+	return stopped, nil
+}
+
+// take takes one page of a partition or range. ended: no more is needed of it, stopped: because the client's page ends before it.
+func (w *walk) take(page []byte) (ended, stopped bool, err error) {
+	stop, full, err := w.page(page)
+	if err != nil || full {
+		return true, true, err
+	}
+	if w.after = stop; stop == nil || fault.Planted("exec/short-page-ends-the-read") {
+		stopped, err = w.leave()
+		return true, stopped, err
+	}
+	if w.exhausted() {
+		w.pause(place{*stop, w.sawRow, w.o.emitted})
+		return true, true, nil
+	}
+	return false, false, nil
 }
 
 // exhausted reports whether a paged SELECT has read so much that its page ends short rather than late.

@@ -339,6 +339,19 @@ func (w *Where) onePartition() bool {
 	return w.Keys != nil
 }
 
+// OneRow reports whether the statement names one row of a table by its whole primary key, all by =.
+func (s *Select) OneRow() bool {
+	if s.Table.Virtual || !s.Where.onePartition() || s.Where.restricted() != len(s.Table.Clustering) {
+		return false
+	}
+	for i := range s.Where.Clustering {
+		if s.Where.Clustering[i].Relations[0].Op != cql.Eq {
+			return false
+		}
+	}
+	return true
+}
+
 // finish notes what a run needs to look at, and the routing key.
 func (c *compiler) finish(s *Select) {
 	var walk func(x *Expr)

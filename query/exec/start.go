@@ -1,0 +1,162 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+
+	"nodedb/coordinator"
+	"nodedb/node/storage"
+	"nodedb/query/plan"
+)
+
+// Bounds of what is started and not ended; beyond them Start declines, and the statement waits for a worker. They are well below what the replica's
+// own queues take, so that a burst waits in the door instead of being refused there.
+const (
+	maxStartedWrites = 4096
+	maxStartedReads  = 512
+	// maxStartedBytes bounds the values of a write that is started: together such writes stay below half of the replica's queue.
+	maxStartedBytes = 16 << 10
+)
+
+// Panicked is the error of a started statement whose end panicked: no goroutine of the caller's was there to recover.
+type Panicked struct {
+	Value any
+	Stack []byte
+}
+
+// Error says what it panicked with.
+func (p *Panicked) Error() string { return fmt.Sprintf("internal error: %v", p.Value) }
+
+// starts counts what is started and not ended.
+type starts struct{ reads, writes atomic.Int64 }
+
+// Start begins a plain write, or a read of one row, without a goroutine that waits for it. done is called once, with what Run would have given, from whichever
+// goroutine brought the last answer; params are Start's until then. False: not this plan, or not now, or it is refused: ask Run, done is not called.
+func (x *Executor) Start(ctx context.Context, p *plan.Plan, params *Params, done func(*Result, error)) bool {
+	if params.Trace || len(p.Warnings) > 0 {
+		return false
+	}
+	switch body := p.Body.(type) {
+	case *plan.Write:
+		return x.startWrite(ctx, p, body, params, done)
+	case *plan.Select:
+		return body.OneRow() && x.startRead(ctx, p, body, params, done)
+	}
+	return false
+}
+
+// void is the result of every write.
+var void = &Result{Kind: ResultVoid}
+
+func (x *Executor) startWrite(ctx context.Context, p *plan.Plan, w *plan.Write, params *Params, done func(*Result, error)) bool {
+	size := 0
+	for _, v := range params.Values {
+		size += len(v)
+	}
+	if size > maxStartedBytes || x.started.writes.Load() >= maxStartedWrites || checkWriteLevel(params.Level) != nil {
+		return false
+	}
+	r := request{x: x, ctx: ctx, plan: p, params: params}
+	if r.bind(p, params.Values, params.Unset, params.Names) != nil {
+		return false
+	}
+	writes, err := r.mutations(nil, w, r.timestamp())
+	if err != nil {
+		return false
+	}
+	if len(writes) == 0 { // only unset values: nothing to write
+		done(void, nil)
+		return true
+	}
+	x.started.writes.Add(1)
+	req := &coordinator.WriteRequest{Level: params.Level, Kind: coordinator.WriteSimple, Writes: writes}
+	x.cluster.Write(ctx, req, func(err error) {
+		x.started.writes.Add(-1)
+		if err != nil {
+			done(nil, wireError(err))
+			return
+		}
+		done(void, nil)
+	})
+	return true
+}
+
+// startedRead is a read of one row under way: a walk whose pages come by callbacks. Only one goroutine at a time has it.
+type startedRead struct {
+	request
+	walk walk
+	spec storage.ReadSpec
+	done func(*Result, error)
+}
+
+func (x *Executor) startRead(ctx context.Context, p *plan.Plan, sel *plan.Select, params *Params, done func(*Result, error)) bool {
+	if x.started.reads.Load() >= maxStartedReads || checkReadLevel(params.Level) != nil || ctx.Err() != nil {
+		return false
+	}
+	s := &startedRead{request: request{x: x, ctx: ctx, plan: p, params: params}, done: done}
+	if s.bind(p, params.Values, params.Unset, params.Names) != nil {
+		return false
+	}
+	if err := s.walk.open(&s.request, sel); err != nil {
+		return false
+	}
+	one, ok := s.walk.onePartition(&s.spec)
+	if !ok {
+		return false
+	}
+	s.spec.Token, s.spec.Key = one.Token, one.Key
+	x.started.reads.Add(1)
+	s.fetch()
+	return true
+}
+
+// fetch asks for the next page.
+func (s *startedRead) fetch() {
+	s.walk.shape(&s.spec)
+	s.walk.reads++
+	s.x.cluster.Read(s.ctx, &coordinator.ReadRequest{Level: s.params.Level, Table: s.walk.sel.Table, Spec: s.spec}, s.take)
+}
+
+// take takes a page. Most often it is the only one.
+func (s *startedRead) take(page []byte, err error) {
+	res, err := s.result(page, err)
+	if res == nil && err == nil {
+		s.fetch()
+		return
+	}
+	s.x.started.reads.Add(-1)
+	s.done(res, err)
+}
+
+// result is what a page ends the statement with; neither result nor error: another page is needed. A panic is this statement's error, not the node's end.
+func (s *startedRead) result(page []byte, err error) (res *Result, failed error) {
+	defer func() {
+		if p := recover(); p != nil {
+			res, failed = nil, &Panicked{Value: p, Stack: debug.Stack()}
+		}
+	}()
+	if err != nil {
+		return nil, wireError(err)
+	}
+	ended, stopped, err := s.walk.take(page)
+	if err == nil && ended && !stopped {
+		err = s.walk.end(nil)
+	}
+	if err != nil {
+		return nil, wireError(err)
+	}
+	if !ended {
+		return nil, s.ended()
+	}
+	return s.walk.result(), nil
+}
+
+// ended is the error of a statement that needs another page though its client is gone.
+func (s *startedRead) ended() error {
+	if err := s.ctx.Err(); err != nil {
+		return wireError(err)
+	}
+	return nil
+}
