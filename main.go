@@ -229,6 +229,7 @@ func start(c *cli.Context) error {
 	defer cancel()
 	failed := make(chan error, 1)
 	begun := time.Now()
+	growHeapFirst()
 	n, err := node.Start(ctx, node.Options{
 		Config: cfg, Logger: logger, Release: version(),
 		Progress: func(line string) { logger.Info(line) },
