@@ -17,15 +17,24 @@ type ringWaiter struct {
 	done func()
 }
 
-// Enter admits something under the newest view and gives that view; leave, called once, ends it. The view is read again after it was counted: else a new ring
-// could be applied, and found without anything older in flight, between the two.
-func (a *Admission) Enter(newest func() *View) (v *View, leave func()) {
+// Admitted is something in flight. Leave, called once, ends it.
+type Admitted struct {
+	a    *Admission
+	ring uint64
+}
+
+// Leave ends what was admitted.
+func (in Admitted) Leave() { in.a.leave(in.ring) }
+
+// Enter admits something under the newest view of c and gives that view. The view is read again after it was counted: else a new ring could be applied, and
+// found without anything older in flight, between the two.
+func (a *Admission) Enter(c Cluster) (*View, Admitted) {
 	for {
-		v = newest()
+		v := c.View()
 		ring := v.Ring.Epoch()
 		a.enter(ring)
-		if newest().Ring.Epoch() == ring {
-			return v, func() { a.leave(ring) }
+		if c.View().Ring.Epoch() == ring {
+			return v, Admitted{a, ring}
 		}
 		a.leave(ring)
 	}

@@ -84,7 +84,7 @@ func (c *Coordinator) startBatch(ctx context.Context, r *WriteRequest, until tim
 	mutations := make([][]byte, len(op.targets))
 	size := 1
 	for i := range op.targets {
-		mutations[i] = op.targets[i].bytes
+		mutations[i] = op.bytes(i)
 		size += len(mutations[i])
 	}
 	b.msg = BatchMessage{Clock: c.Clock.Now(), ID: c.NewID(), Entry: appendBatchEntry(make([]byte, 0, size), mutations)}
@@ -237,7 +237,7 @@ func (b *batchOp) written(err error) {
 // giveUp ends a batch of which nothing was written. A copy that a holder may have is taken back; where that fails it will be written: so the client is told of
 // a timeout unless every holder refused.
 func (b *batchOp) giveUp(err error) {
-	b.op.leave()
+	b.op.admitted.Leave()
 	b.forget()
 	traceEnd(b.op.span, "write", err)
 	b.done(err)

@@ -28,6 +28,9 @@ type Fence struct {
 type WriteMessage struct {
 	Fence
 	Mutations [][]byte // row.Mutation bytes
+	// Decoded is what Mutations would be decoded to, of a message to this node's own replica, instead of them; it doesn't travel. They have been checked, and
+	// are the replica's until done.
+	Decoded []row.Mutation
 	// Trace takes the steps on this node's own replica; it doesn't travel (rpc.Call.Trace does).
 	Trace *trace.Span
 	// Repair says that the mutations complete a read or a stream: owners only, no further checks of timestamps.

@@ -26,17 +26,20 @@ import (
 //	resolve   data from every live owner; merge (package readrepair)
 //	repair    what replicas lack is written to them; the answer leaves once enough for the level hold it
 type readOp struct {
-	c       *Coordinator
-	ctx     context.Context
-	r       *ReadRequest
-	spec    storage.ReadSpec
-	view    *View
-	owners  *vnodes.Replicas
-	rep     vnodes.Replication
-	attempt int
-	until   time.Time
-	leave   func()
-	span    *trace.Span // nil: not traced
+	c        *Coordinator
+	ctx      context.Context
+	r        *ReadRequest
+	spec     storage.ReadSpec
+	view     *View
+	owners   *vnodes.Replicas
+	rep      vnodes.Replication
+	attempt  int
+	until    time.Time
+	admitted Admitted
+	span     *trace.Span // nil: not traced
+	// single says that one answer is enough for the level: there is nothing to compare, so pages need no digest. Set before anybody is asked.
+	single        bool
+	fewCandidates [3]*vnodes.Node // room of mu.candidates
 
 	mu struct {
 		sync.Mutex
@@ -102,10 +105,10 @@ func (c *Coordinator) Read(ctx context.Context, r *ReadRequest, done func(page [
 
 func (c *Coordinator) startRead(ctx context.Context, r *ReadRequest, until time.Time, attempt int, done func([]byte, error)) {
 	op := &readOp{c: c, ctx: ctx, r: r, spec: r.Spec, attempt: attempt, until: until, span: c.Traces.Span(r.Trace, "coordinator")}
-	op.view, op.leave = c.Admission.Enter(c.Cluster.View)
+	op.view, op.admitted = c.Admission.Enter(c.Cluster)
 	op.mu.done = done
 	if err := op.plan(); err != nil {
-		op.leave()
+		op.admitted.Leave()
 		done(nil, err)
 		return
 	}
@@ -134,7 +137,7 @@ func (op *readOp) plan() error {
 	if need, live, ok := tracker.Available(op.c.Cluster.Alive); !ok {
 		return &Unavailable{Level: op.r.Level, Required: need, Alive: live}
 	}
-	op.mu.tracker = tracker
+	op.mu.tracker, op.mu.candidates = tracker, op.fewCandidates[:0]
 	for _, n := range op.owners.Read() {
 		if n.ID == op.c.Self && op.attempt == 1 && op.spec.Key != nil {
 			op.c.stats.Owned.Add(1)
@@ -161,18 +164,32 @@ func (op *readOp) newTracker() (*consistency.Tracker, error) {
 	return tracker, nil
 }
 
+// enough is how many candidates have to answer for the level, from the first on.
+func (op *readOp) enough() (n int, err error) {
+	if _, _, required := op.mu.tracker.Counts(); required == 1 {
+		op.single = true
+		return min(1, len(op.mu.candidates)), nil
+	}
+	probe, err := op.newTracker()
+	if err != nil {
+		return 0, err
+	}
+	for n < len(op.mu.candidates) && !probe.Met() {
+		probe.Ack(op.mu.candidates[n].ID)
+		n++
+	}
+	return n, nil
+}
+
 // ask sends the first requests: as many as the level needs.
 func (op *readOp) ask() {
-	probe, err := op.newTracker()
+	enough, err := op.enough()
 	if err != nil {
 		op.fail(err)
 		return
 	}
 	op.mu.Lock()
-	for op.mu.next < len(op.mu.candidates) && !probe.Met() {
-		probe.Ack(op.mu.candidates[op.mu.next].ID)
-		op.mu.next++
-	}
+	op.mu.next = enough
 	first := op.mu.candidates[:op.mu.next]
 	if op.mu.next < len(op.mu.candidates) {
 		op.mu.spare = time.AfterFunc(op.c.patience(first, op.c.SpeculateAfter), op.speculate)
@@ -288,7 +305,7 @@ func (op *readOp) answer(n *vnodes.Node, digest bool, reply *ReadReply, err erro
 		return
 	}
 	sum := reply.Digest
-	if !digest {
+	if !digest && !op.single {
 		sum = readrepair.Digest(reply.Page)
 	}
 	op.mu.Lock()
@@ -297,7 +314,9 @@ func (op *readOp) answer(n *vnodes.Node, digest bool, reply *ReadReply, err erro
 		return
 	}
 	op.mu.tracker.Ack(n.ID)
-	op.mu.digests = append(op.mu.digests, sum)
+	if !op.single {
+		op.mu.digests = append(op.mu.digests, sum)
+	}
 	if !digest && !op.mu.havePage {
 		op.mu.page, op.mu.digest, op.mu.havePage = reply.Page, sum, true
 	}
@@ -392,7 +411,7 @@ func (op *readOp) finish(page []byte, err error) {
 	}
 	done := op.mu.done
 	op.mu.Unlock()
-	op.leave()
+	op.admitted.Leave()
 	if err == nil {
 		page, err = op.endOfRange(page)
 	}
@@ -426,7 +445,7 @@ func (op *readOp) again(n *vnodes.Node, epoch uint64) {
 	}
 	done := op.mu.done
 	op.mu.Unlock()
-	op.leave()
+	op.admitted.Leave()
 	op.c.stats.Retried.Add(1)
 	op.span.Add("The ring has moved: beginning again")
 	op.c.afterMove(op.until, op.attempt, op.c.Cluster.Peer(n), epoch, func(err error) {

@@ -10,6 +10,7 @@ import (
 
 	"nodedb/coordinator/consistency"
 	"nodedb/node/fault"
+	"nodedb/node/row"
 	"nodedb/node/rpc"
 	"nodedb/node/trace"
 	"nodedb/vnodes"
@@ -28,18 +29,24 @@ const maxAttempts = 5
 //	answers    acks and failures to the trackers, until each is met or hopeless
 //	late       failures after the answer still become hints
 type writeOp struct {
-	c       *Coordinator
-	ctx     context.Context
-	r       *WriteRequest
-	view    *View
-	attempt int
-	until   time.Time
-	leave   func()
-	span    *trace.Span // nil: not traced
-	sent    time.Time
+	c        *Coordinator
+	ctx      context.Context
+	r        *WriteRequest
+	view     *View
+	attempt  int
+	until    time.Time
+	admitted Admitted
+	span     *trace.Span // nil: not traced
+	sent     time.Time
 
 	targets []writeTarget
 	nodes   []nodeWrite
+	own     WriteMessage // to the own replica
+
+	// Room of targets, nodes and own.Decoded for a write of one partition.
+	oneTarget   [1]writeTarget
+	fewNodes    [3]nodeWrite
+	oneMutation [1]row.Mutation
 
 	mu struct {
 		sync.Mutex
@@ -58,7 +65,7 @@ type writeOp struct {
 
 // writeTarget is one mutation and the count of its acknowledgements.
 type writeTarget struct {
-	bytes   []byte
+	bytes   []byte // encoded; nil where nobody but the own replica gets it
 	tracker *consistency.Tracker
 	hinted  bool // a hint is durable, which meets level ANY
 }
@@ -71,6 +78,9 @@ type nodeWrite struct {
 	targets []int // indexes into writeOp.targets
 	alive   bool
 }
+
+// onlyFirst are the targets of a node in a write of one partition. It is not changed.
+var onlyFirst = []int{0}
 
 // Write applies the request's mutations at its level. ctx's deadline bounds it (WriteTimeout otherwise).
 func (c *Coordinator) Write(ctx context.Context, r *WriteRequest, done func(error)) {
@@ -113,10 +123,10 @@ func (c *Coordinator) startWrite(ctx context.Context, r *WriteRequest, until tim
 // planWrite prepares an attempt. It is in flight under its ring until it ends; without an error, begin sends it.
 func (c *Coordinator) planWrite(ctx context.Context, r *WriteRequest, until time.Time, attempt int, done func(error)) (*writeOp, error) {
 	op := &writeOp{c: c, ctx: ctx, r: r, attempt: attempt, until: until, span: c.Traces.Span(r.Trace, "coordinator")}
-	op.view, op.leave = c.Admission.Enter(c.Cluster.View)
+	op.view, op.admitted = c.Admission.Enter(c.Cluster)
 	op.mu.done = done
 	if err := op.plan(); err != nil {
-		op.leave()
+		op.admitted.Leave()
 		return nil, op.unsure(err)
 	}
 	return op, nil
@@ -140,7 +150,9 @@ func (op *writeOp) begin() {
 
 // plan finds every mutation's owners and refuses a level that the live ones can't meet.
 func (op *writeOp) plan() error {
-	op.targets = make([]writeTarget, len(op.r.Writes))
+	if op.targets, op.nodes = op.oneTarget[:], op.fewNodes[:0]; len(op.r.Writes) != 1 {
+		op.targets = make([]writeTarget, len(op.r.Writes))
+	}
 	for i := range op.r.Writes {
 		w := &op.r.Writes[i]
 		if err := w.Mutation.CheckSize(); err != nil {
@@ -158,9 +170,14 @@ func (op *writeOp) plan() error {
 		if need, live, ok := tracker.Available(op.c.Cluster.Alive); !ok {
 			return &Unavailable{Level: op.r.Level, Required: need, Alive: live}
 		}
-		op.targets[i] = writeTarget{bytes: w.Mutation.Append(nil), tracker: tracker}
+		op.targets[i] = writeTarget{tracker: tracker}
+		remote := false
 		for _, n := range owners.Write() {
 			op.assign(n, i)
+			remote = remote || n.ID != op.c.Self
+		}
+		if remote {
+			op.targets[i].bytes = w.Mutation.Append(make([]byte, 0, w.Mutation.Size()))
 		}
 	}
 	return nil
@@ -173,7 +190,11 @@ func (op *writeOp) assign(n *vnodes.Node, target int) {
 			return
 		}
 	}
-	op.nodes = append(op.nodes, nodeWrite{node: n, targets: []int{target}, alive: op.c.Cluster.Alive(n.ID)})
+	targets := onlyFirst
+	if len(op.targets) > 1 {
+		targets = []int{target}
+	}
+	op.nodes = append(op.nodes, nodeWrite{node: n, targets: targets, alive: op.c.Cluster.Alive(n.ID)})
 }
 
 // fence gives the epochs the attempt runs under.
@@ -209,10 +230,26 @@ func (op *writeOp) send() {
 			op.c.stats.Owned.Add(1)
 		}
 		op.span.Add("Writing to the own replica")
-		m := op.message(self, &fence)
-		m.Trace = op.span.On("replica")
-		op.c.Local.Write(m, func(err error) { op.answer(self, err) })
+		op.writeOwn(self, &fence)
 	}
+}
+
+// writeOwn writes to the own replica. What it gets are the mutations themselves: encoding and decoding them would only cost.
+func (op *writeOp) writeOwn(self *nodeWrite, f *Fence) {
+	op.own = WriteMessage{Fence: *f, Decoded: op.oneMutation[:0], Trace: op.span.On("replica")}
+	for _, t := range self.targets {
+		op.own.Decoded = append(op.own.Decoded, op.r.Writes[t].Mutation)
+	}
+	op.c.Local.Write(&op.own, func(err error) { op.answer(self, err) })
+}
+
+// bytes encodes a target's mutation, if that was not done for other nodes.
+func (op *writeOp) bytes(target int) []byte {
+	if b := op.targets[target].bytes; b != nil {
+		return b
+	}
+	m := &op.r.Writes[target].Mutation
+	return m.Append(make([]byte, 0, m.Size()))
 }
 
 func (op *writeOp) message(n *nodeWrite, f *Fence) *WriteMessage {
@@ -366,7 +403,7 @@ func (op *writeOp) finish(err error) {
 	op.mu.timer.Stop()
 	done := op.mu.done
 	op.hintAhead()
-	op.leave()
+	op.admitted.Leave()
 	if beforeAnswer.Hit() != nil {
 		err = &Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, BlockFor: 1}
 	}
@@ -396,7 +433,7 @@ func (op *writeOp) hint(n *nodeWrite, countsAs bool) {
 	}
 	for _, t := range n.targets {
 		op.c.stats.Hinted.Add(1)
-		op.c.Hints.Add(to, op.targets[t].bytes, func(err error) {
+		op.c.Hints.Add(to, op.bytes(t), func(err error) {
 			if err == nil && countsAs {
 				op.hinted(t)
 			}
@@ -428,7 +465,7 @@ func (op *writeOp) again(n *nodeWrite, epoch uint64) {
 	op.mu.timer.Stop()
 	done := op.mu.done
 	op.mu.Unlock()
-	op.leave()
+	op.admitted.Leave()
 	op.c.stats.Retried.Add(1)
 	op.span.Add("The ring has moved: beginning again")
 	op.c.afterMove(op.until, op.attempt, op.c.Cluster.Peer(n.node), epoch, func(err error) {

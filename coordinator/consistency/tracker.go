@@ -19,7 +19,14 @@ type Tracker struct {
 	owners []*vnodes.Node
 	state  []answer // of owners
 	needs  []need
+
+	// Room of state and needs for the usual number of owners: a tracker is one allocation then.
+	fewStates [usualOwners]answer
+	fewNeeds  [1]need
 }
+
+// usualOwners is how many owners a partition has at most, but in clusters that keep more than three copies, or while ranges move.
+const usualOwners = 4
 
 // need is met by required answers of the owners of one side, in one DC if dc is not empty.
 type need struct {
@@ -67,7 +74,8 @@ func NewRead(l Level, r *vnodes.Replicas, rep vnodes.Replication, localDC string
 	if l == Any {
 		return nil, fmt.Errorf("%w: ANY is for writes; use ONE to read", ErrLevelRefused)
 	}
-	t := &Tracker{level: l, dc: localDC, owners: r.Read(), state: make([]answer, len(r.Read()))}
+	t := &Tracker{level: l, dc: localDC}
+	t.await(r.Read())
 	t.addSide(r.Read(), rep, 0)
 	return t, nil
 }
@@ -80,12 +88,21 @@ func (l Level) check() error {
 }
 
 func newTracker(l Level, r *vnodes.Replicas, rep vnodes.Replication, localDC string) *Tracker {
-	t := &Tracker{level: l, dc: localDC, owners: r.Write(), state: make([]answer, len(r.Write()))}
+	t := &Tracker{level: l, dc: localDC}
+	t.await(r.Write())
 	t.addSide(r.Old, rep, 0)
 	if r.Moving() && !fault.Planted("consistency/move-met-by-old-owners") {
 		t.addSide(r.New, rep, 1)
 	}
 	return t
+}
+
+// await begins with no answers of owners.
+func (t *Tracker) await(owners []*vnodes.Node) {
+	t.owners, t.needs = owners, t.fewNeeds[:0]
+	if t.state = t.fewStates[:min(len(owners), usualOwners)]; len(owners) > usualOwners {
+		t.state = make([]answer, len(owners))
+	}
 }
 
 // addSide adds the needs of the old or the new owners.

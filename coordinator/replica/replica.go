@@ -45,7 +45,7 @@ type Options struct {
 // Replica applies and reads on this node's own storage, for itself (Write, Read) and for others (Register).
 type Replica struct {
 	Options
-	jobs   chan func()
+	jobs   chan readJob
 	writer *writer
 	wait   sync.WaitGroup
 	hinted atomic.Int64 // when hints last came, ns
@@ -62,13 +62,13 @@ func New(o Options) *Replica {
 	if o.Queue == 0 {
 		o.Queue = 1024
 	}
-	r := &Replica{Options: o, jobs: make(chan func(), o.Queue), writer: newWriter(o.Store)}
+	r := &Replica{Options: o, jobs: make(chan readJob, o.Queue), writer: newWriter(o.Store)}
 	for range o.Readers {
 		r.wait.Add(1)
 		go func() {
 			defer r.wait.Done()
 			for job := range r.jobs {
-				job()
+				r.run(&job)
 			}
 		}()
 	}
@@ -123,32 +123,54 @@ func (r *Replica) handleRead(in *rpc.Inbound) {
 	})
 }
 
+// readJob is a read that waits for a reader: a remote one, or one of this node's own coordinator.
+type readJob struct {
+	m    *coordinator.ReadMessage
+	in   *rpc.Inbound // remote
+	ctx  context.Context
+	done func(*coordinator.ReadReply, error) // own
+}
+
+// run answers a read, on a reader.
+func (r *Replica) run(j *readJob) {
+	if j.in != nil {
+		r.answer(j.in, j.m)
+		return
+	}
+	j.done(r.read(j.ctx, j.m, make([]byte, 0, firstPageBytes)))
+}
+
 // enqueue hands a remote read to a reader, or sheds it.
 func (r *Replica) enqueue(in *rpc.Inbound, m *coordinator.ReadMessage) {
-	job := func() {
-		ctx, cancel := context.WithDeadline(context.Background(), in.Deadline)
-		defer cancel()
-		if ctx.Err() != nil {
-			in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeExpired, Message: "read expired while it waited"})
-			return
-		}
-		buf := buffers.Get().(*[]byte)
-		reply, err := r.read(ctx, m, (*buf)[:0])
-		if err != nil {
-			in.Reply(nil, err)
-		} else {
-			reply.Events = m.Trace.Bytes()
-			coordinator.EncodeReadReply(reply, func(body []byte) { in.Reply(body, nil) })
-			if cap(reply.Page) > cap(*buf) && cap(reply.Page) <= maxPooled {
-				*buf = reply.Page[:0]
-			}
-		}
-		buffers.Put(buf)
-	}
-	if err := r.push(job); err != nil {
+	if err := r.push(readJob{m: m, in: in}); err != nil {
 		in.Reply(nil, err)
 	}
 }
+
+// answer reads for another node.
+func (r *Replica) answer(in *rpc.Inbound, m *coordinator.ReadMessage) {
+	ctx, cancel := context.WithDeadline(context.Background(), in.Deadline)
+	defer cancel()
+	if ctx.Err() != nil {
+		in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeExpired, Message: "read expired while it waited"})
+		return
+	}
+	buf := buffers.Get().(*[]byte)
+	reply, err := r.read(ctx, m, (*buf)[:0])
+	if err != nil {
+		in.Reply(nil, err)
+	} else {
+		reply.Events = m.Trace.Bytes()
+		coordinator.EncodeReadReply(reply, func(body []byte) { in.Reply(body, nil) })
+		if cap(reply.Page) > cap(*buf) && cap(reply.Page) <= maxPooled {
+			*buf = reply.Page[:0]
+		}
+	}
+	buffers.Put(buf)
+}
+
+// firstPageBytes is the room that an own read's page begins with: a small row's page needs no other.
+const firstPageBytes = 256
 
 // maxPooled is the largest page buffer kept for reuse, in bytes.
 const maxPooled = 1 << 20
@@ -182,10 +204,10 @@ func (r *Replica) Write(m *coordinator.WriteMessage, done func(error)) { r.apply
 
 // apply decodes, checks the ring, and queues all mutations as one batch. Until it is durable it counts as in flight under the ring it was admitted under.
 func (r *Replica) apply(m *coordinator.WriteMessage, done func(error)) {
-	view, leave := r.Admission.Enter(r.Cluster.View)
+	view, admitted := r.Admission.Enter(r.Cluster)
 	ms, err := r.decode(view, m)
 	if err != nil {
-		leave()
+		admitted.Leave()
 		done(err)
 		return
 	}
@@ -195,7 +217,7 @@ func (r *Replica) apply(m *coordinator.WriteMessage, done func(error)) {
 		add = r.writer.addBackground
 	}
 	add(ms, func(err error) {
-		leave()
+		admitted.Leave()
 		traceWrite(m, err)
 		done(asRemote(err))
 	})
@@ -208,6 +230,14 @@ const hintsLast = 10 * time.Second
 func (r *Replica) Hinted() bool { return time.Now().UnixNano()-r.hinted.Load() < int64(hintsLast) }
 
 func (r *Replica) decode(view *coordinator.View, m *coordinator.WriteMessage) ([]row.Mutation, error) {
+	if m.Decoded != nil {
+		for i := range m.Decoded {
+			if err := r.owns(view, &m.Fence, m.Decoded[i].Storage); err != nil {
+				return nil, err
+			}
+		}
+		return m.Decoded, nil
+	}
 	ms := make([]row.Mutation, len(m.Mutations))
 	for i, b := range m.Mutations {
 		mut, rest, err := row.DecodeMutation(b)
@@ -253,13 +283,13 @@ func (r *Replica) Requested() bool { return r.writer.touched(time.Now()) }
 // Read answers a message of this node's own coordinator, on a reader: a disk that stalls must hold up neither the coordinator's caller nor the connection
 // on whose reader an answer came. The page is the caller's to keep.
 func (r *Replica) Read(ctx context.Context, m *coordinator.ReadMessage, done func(*coordinator.ReadReply, error)) {
-	if err := r.push(func() { done(r.read(ctx, m, nil)) }); err != nil {
+	if err := r.push(readJob{m: m, ctx: ctx, done: done}); err != nil {
 		done(nil, err)
 	}
 }
 
 // push hands a read to a reader, or sheds it.
-func (r *Replica) push(job func()) error {
+func (r *Replica) push(job readJob) error {
 	r.writer.touch()
 	r.closing.RLock()
 	defer r.closing.RUnlock()
@@ -302,10 +332,11 @@ func (r *Replica) answersReads(m *coordinator.ReadMessage) error {
 
 // asRemote gives storage's failures their code.
 func asRemote(err error) error {
+	if err == nil {
+		return nil
+	}
 	var re *rpc.RemoteError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &re):
 		return re
 	case errors.Is(err, storage.ErrDropped):

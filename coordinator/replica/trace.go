@@ -30,15 +30,18 @@ func traceWrite(m *coordinator.WriteMessage, err error) {
 	if m.Trace == nil {
 		return
 	}
-	size := 0
+	n, size := len(m.Mutations)+len(m.Decoded), 0
 	for _, b := range m.Mutations {
 		size += len(b)
 	}
+	for i := range m.Decoded {
+		size += m.Decoded[i].Size()
+	}
 	if err != nil {
-		m.Trace.Addf("Applying %d mutation(s), %d bytes, failed: %v", len(m.Mutations), size, err)
+		m.Trace.Addf("Applying %d mutation(s), %d bytes, failed: %v", n, size, err)
 		return
 	}
-	m.Trace.Addf("Applied %d mutation(s), %d bytes, synced as commitlog_sync asks", len(m.Mutations), size)
+	m.Trace.Addf("Applied %d mutation(s), %d bytes, synced as commitlog_sync asks", n, size)
 }
 
 func traceRead(m *coordinator.ReadMessage, page []byte) {

@@ -129,6 +129,7 @@ func appendRow(dst []byte, deletion int64, cells []Cell) []byte {
 	e := encoding{deletion: deletion}
 	e.measure(cells)
 	flags := e.flags(cells)
+	dst = slices.Grow(dst, e.size(len(cells)))
 	dst = append(dst, rowVersion, flags)
 	dst = binary.AppendUvarint(dst, uint64(len(cells)))
 	if deletion != NoDeletion {
@@ -177,6 +178,13 @@ func (e *encoding) flags(cells []Cell) (flags byte) {
 		flags |= offsetWidth(e.bodies)
 	}
 	return flags
+}
+
+// size is no less than what a row of n cells takes, and not much more.
+func (e *encoding) size(n int) int {
+	const head = 2 + binary.MaxVarintLen32 + 8 + 8 + 12 // version, flags, number, deletion, base, expiry and TTL
+	const perCell = 2 + 4 + 1                           // column, end, attributes
+	return head + n*perCell + e.bodies
 }
 
 // offsetWidth is the flag of the least width that holds offsets up to bodies bytes.

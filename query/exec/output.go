@@ -38,8 +38,8 @@ type sortKey struct {
 	from, to int
 }
 
-func newOutput(sel *plan.Select, env *plan.Env) *output {
-	o := &output{sel: sel, env: env, wanted: -1, left: -1, perLimit: -1}
+func (o *output) init(sel *plan.Select, env *plan.Env) {
+	*o = output{sel: sel, env: env, wanted: -1, left: -1, perLimit: -1}
 	if len(sel.Aggregates) > 0 {
 		o.accumulators = make([]plan.Accumulator, len(sel.Aggregates))
 		env.Aggregates = make([][]byte, len(sel.Aggregates))
@@ -50,7 +50,6 @@ func newOutput(sel *plan.Select, env *plan.Env) *output {
 		}
 		o.json = make([][]byte, len(sel.Exprs))
 	}
-	return o
 }
 
 // full reports whether the page has all it should.

@@ -35,7 +35,9 @@ func (r *request) selectRows(sel *plan.Select) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.result(), nil
+	res := &Result{}
+	w.result(res)
+	return res, nil
 }
 
 func checkReadLevel(l consistency.Level) error {
@@ -47,7 +49,9 @@ func checkReadLevel(l consistency.Level) error {
 
 // open begins a walk: at the start, or where the client's page state says.
 func (w *walk) open(r *request, sel *plan.Select) error {
-	w.r, w.sel, w.o = r, sel, newOutput(sel, &r.env)
+	w.r, w.sel, w.o = r, sel, &w.output
+	w.output.init(sel, &r.env)
+	r.env.Row.KeyValues = w.keyValues[:0]
 	if err := r.limits(w.o); err != nil {
 		return err
 	}
@@ -61,18 +65,17 @@ func (w *walk) open(r *request, sel *plan.Select) error {
 	return nil
 }
 
-// result is what the walk has gathered.
-func (w *walk) result() *Result {
+// result gives what the walk has gathered.
+func (w *walk) result(res *Result) {
 	o, r := w.o, w.r
 	if w.sel.Sort != nil {
 		o.sort()
 	}
-	res := &Result{Kind: ResultRows, Columns: r.plan.Columns, Rows: o.rows, RowCount: o.count}
+	*res = Result{Kind: ResultRows, Columns: r.plan.Columns, Rows: o.rows, RowCount: o.count}
 	if w.next != nil && o.left != 0 {
 		w.next.statement, w.next.left = statementHash(r.plan, &r.env), o.left
 		res.PageState = w.next.append(nil)
 	}
-	return res
 }
 
 // limits evaluates LIMIT, PER PARTITION LIMIT and the page size.
@@ -123,6 +126,10 @@ type walk struct {
 	r   *request
 	sel *plan.Select
 	o   *output
+
+	// Room of o and of the partition key's values.
+	output    output
+	keyValues [2][]byte
 
 	after *row.Position // where the next read goes on
 	last  place         // behind the last row that is in the output
@@ -220,6 +227,10 @@ func (w *walk) partitions() ([]plan.Partition, error) {
 func (w *walk) onePartition(spec *storage.ReadSpec) (p plan.Partition, ok bool) {
 	if empty, err := w.specify(spec); empty || err != nil {
 		return p, false
+	}
+	if w.after == nil && len(w.sel.Where.Tokens) == 0 {
+		p, ok, err := w.sel.Where.Single(&w.r.env)
+		return p, ok && err == nil
 	}
 	partitions, err := w.partitions()
 	if err != nil || len(partitions) != 1 {

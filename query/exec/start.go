@@ -62,25 +62,35 @@ func (x *Executor) startWrite(ctx context.Context, p *plan.Plan, w *plan.Write, 
 	if r.bind(p, params.Values, params.Unset, params.Names) != nil {
 		return false
 	}
-	writes, err := r.mutations(nil, w, r.timestamp())
-	if err != nil {
+	s := &startedWrite{x: x, req: coordinator.WriteRequest{Level: params.Level, Kind: coordinator.WriteSimple}, done: done}
+	var err error
+	if s.req.Writes, err = r.mutations(s.one[:0], w, r.timestamp()); err != nil {
 		return false
 	}
-	if len(writes) == 0 { // only unset values: nothing to write
+	if len(s.req.Writes) == 0 { // only unset values: nothing to write
 		done(void, nil)
 		return true
 	}
 	x.started.writes.Add(1)
-	req := &coordinator.WriteRequest{Level: params.Level, Kind: coordinator.WriteSimple, Writes: writes}
-	x.cluster.Write(ctx, req, func(err error) {
-		x.started.writes.Add(-1)
-		if err != nil {
-			done(nil, wireError(err))
-			return
-		}
-		done(void, nil)
-	})
+	x.cluster.Write(ctx, &s.req, s.end)
 	return true
+}
+
+// startedWrite is a write under way.
+type startedWrite struct {
+	x    *Executor
+	req  coordinator.WriteRequest
+	one  [1]coordinator.Write // room of req.Writes
+	done func(*Result, error)
+}
+
+func (s *startedWrite) end(err error) {
+	s.x.started.writes.Add(-1)
+	if err != nil {
+		s.done(nil, wireError(err))
+		return
+	}
+	s.done(void, nil)
 }
 
 // startedRead is a read of one row under way: a walk whose pages come by callbacks. Only one goroutine at a time has it.
@@ -88,6 +98,8 @@ type startedRead struct {
 	request
 	walk walk
 	spec storage.ReadSpec
+	req  coordinator.ReadRequest // the first
+	res  Result
 	done func(*Result, error)
 }
 
@@ -116,7 +128,12 @@ func (x *Executor) startRead(ctx context.Context, p *plan.Plan, sel *plan.Select
 func (s *startedRead) fetch() {
 	s.walk.shape(&s.spec)
 	s.walk.reads++
-	s.x.cluster.Read(s.ctx, &coordinator.ReadRequest{Level: s.params.Level, Table: s.walk.sel.Table, Spec: s.spec}, s.take)
+	req := &s.req
+	if s.walk.reads > 1 { // the coordinator may still send repairs for the last one
+		req = new(coordinator.ReadRequest)
+	}
+	*req = coordinator.ReadRequest{Level: s.params.Level, Table: s.walk.sel.Table, Spec: s.spec}
+	s.x.cluster.Read(s.ctx, req, s.take)
 }
 
 // take takes a page. Most often it is the only one.
@@ -150,7 +167,8 @@ func (s *startedRead) result(page []byte, err error) (res *Result, failed error)
 	if !ended {
 		return nil, s.ended()
 	}
-	return s.walk.result(), nil
+	s.walk.result(&s.res)
+	return &s.res, nil
 }
 
 // ended is the error of a statement that needs another page though its client is gone.

@@ -3,6 +3,7 @@ package exec
 import (
 	"encoding/binary"
 	"math"
+	"sync"
 
 	"nodedb/coordinator"
 	"nodedb/coordinator/consistency"
@@ -48,7 +49,8 @@ func (r *request) send(req *coordinator.WriteRequest) error {
 // mutations appends what a planned write comes to: one mutation for each partition it names. stamp is used where the
 // statement has no timestamp of its own.
 func (r *request) mutations(dst []coordinator.Write, w *plan.Write, stamp int64) ([]coordinator.Write, error) {
-	m := mutator{r: r, w: w, stamp: stamp}
+	m := mutator{r: r, w: w, stamp: stamp, b: builders.Get().(*row.Builder)}
+	defer m.release()
 	if w.JSON != nil {
 		planned, err := r.fromJSON(w)
 		if err != nil {
@@ -59,24 +61,33 @@ func (r *request) mutations(dst []coordinator.Write, w *plan.Write, stamp int64)
 	if err := m.options(); err != nil {
 		return nil, err
 	}
+	if len(m.w.Where.Tokens) == 0 {
+		if p, ok, err := m.w.Where.Single(&r.env); err != nil {
+			return nil, err
+		} else if ok {
+			return m.append(dst, p)
+		}
+	}
 	partitions, err := m.w.Where.Partitions(&r.env)
+	for i := 0; i < len(partitions) && err == nil; i++ {
+		dst, err = m.append(dst, partitions[i])
+	}
+	return dst, err
+}
+
+// append appends one partition's mutation, if it comes to anything.
+func (m *mutator) append(dst []coordinator.Write, p plan.Partition) ([]coordinator.Write, error) {
+	mutation, err := m.partition(p)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range partitions {
-		mutation, err := m.partition(p)
-		if err != nil {
-			return nil, err
-		}
-		if mutation.Header == nil && len(mutation.Rows) == 0 {
-			continue
-		}
-		if size := mutation.Size(); size > MaxMutation {
-			return nil, wire.Errorf(wire.CodeInvalid, "Mutation of %d bytes is too large for the maximum size of %d", size, MaxMutation)
-		}
-		dst = append(dst, coordinator.Write{Table: w.Table, Mutation: mutation})
+	if mutation.Header == nil && len(mutation.Rows) == 0 {
+		return dst, nil
 	}
-	return dst, nil
+	if size := mutation.Size(); size > MaxMutation {
+		return nil, wire.Errorf(wire.CodeInvalid, "Mutation of %d bytes is too large for the maximum size of %d", size, MaxMutation)
+	}
+	return append(dst, coordinator.Write{Table: m.w.Table, Mutation: mutation}), nil
 }
 
 // mutator builds one statement's mutations.
@@ -88,7 +99,15 @@ type mutator struct {
 	expiry int64
 	salt   [16]byte // keeps list elements apart; drawn when first needed
 	index  int
-	b      row.Builder
+	b      *row.Builder
+}
+
+// builders are used again: a builder keeps the room of its cells.
+var builders = sync.Pool{New: func() any { return new(row.Builder) }}
+
+func (m *mutator) release() {
+	m.b.Reset()
+	builders.Put(m.b)
 }
 
 // options evaluates USING.

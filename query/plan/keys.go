@@ -114,8 +114,10 @@ func tooMany(r *Relation, n int) error {
 // Partitions gives the partitions that Keys name, sorted by their values and each once. Those that token() relations
 // exclude are left out.
 func (w *Where) Partitions(env *Env) ([]Partition, error) {
-	if p, ok, err := w.single(env); ok || err != nil {
-		return p, err
+	if p, ok, err := w.Single(env); err != nil {
+		return nil, err
+	} else if ok {
+		return w.byToken(env, []Partition{p})
 	}
 	rows := [][][]byte{nil}
 	for _, r := range w.Keys {
@@ -157,26 +159,23 @@ func (w *Where) Partitions(env *Env) ([]Partition, error) {
 	return w.byToken(env, out)
 }
 
-// single is Partitions where each column is restricted by one value, which is the hot path.
-func (w *Where) single(env *Env) ([]Partition, bool, error) {
+// Single gives the partition where each column is restricted by one value, which is the hot path; false: that is not so. It doesn't look at token()
+// relations.
+func (w *Where) Single(env *Env) (p Partition, ok bool, err error) {
 	var fixed [8][]byte
 	values := fixed[:0]
 	for _, r := range w.Keys {
 		if r.Op != cql.Eq {
-			return nil, false, nil
+			return p, false, nil
 		}
 		v, err := value(env, r.Operand.Parts[0], r.Columns[0])
 		if err != nil {
-			return nil, false, err
+			return p, false, err
 		}
 		values = append(values, v)
 	}
-	p, err := w.partition(values)
-	if err != nil {
-		return nil, false, err
-	}
-	out, err := w.byToken(env, []Partition{p})
-	return out, true, err
+	p, err = w.partition(values)
+	return p, err == nil, err
 }
 
 func (w *Where) partition(values [][]byte) (Partition, error) {
