@@ -160,6 +160,9 @@ func (o *Options) setDefaults() {
 type Coordinator struct {
 	Options
 	inFlight     atomic.Int64
+	writing      deadlines // of writes
+	reading      deadlines // of reads of one partition
+	scanning     deadlines // of reads of a range
 	latency      latencies
 	batchHolders atomic.Pointer[batchHolders] // of the newest view that a batch came under
 	stats        Stats
@@ -201,9 +204,9 @@ func (c *Coordinator) answered(begun time.Time) {
 	c.stats.AnsweredUs.Add(time.Since(begun).Microseconds())
 }
 
-// deadline is ctx's, or now + timeout if that is sooner.
-func deadline(ctx context.Context, timeout time.Duration) time.Time {
-	at := time.Now().Add(timeout)
+// endOf is ctx's deadline, or begun + timeout if that is sooner.
+func endOf(ctx context.Context, begun time.Time, timeout time.Duration) time.Time {
+	at := begun.Add(timeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(at) {
 		return d
 	}

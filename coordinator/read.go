@@ -37,6 +37,7 @@ type readOp struct {
 	until    time.Time
 	admitted Admitted
 	span     *trace.Span // nil: not traced
+	deadline deadline    // in deadlines()
 	// single says that one answer is enough for the level: there is nothing to compare, so pages need no digest. Set before anybody is asked.
 	single        bool
 	fewCandidates [3]*vnodes.Node // room of mu.candidates
@@ -60,7 +61,6 @@ type readOp struct {
 		timedOut    bool
 		overloads   int // replicas that shed the request
 		done        func([]byte, error)
-		timer       *time.Timer // deadline
 		spare       *time.Timer // speculation
 	}
 }
@@ -94,7 +94,7 @@ func (c *Coordinator) Read(ctx context.Context, r *ReadRequest, done func(page [
 		c.stats.Reads.Add(1)
 	}
 	begun := time.Now()
-	c.startRead(ctx, r, deadline(ctx, timeout), 1, func(page []byte, err error) {
+	c.startRead(ctx, r, endOf(ctx, begun, timeout), 1, func(page []byte, err error) {
 		c.release()
 		if r.Spec.Key != nil {
 			c.answered(begun)
@@ -112,10 +112,16 @@ func (c *Coordinator) startRead(ctx context.Context, r *ReadRequest, until time.
 		done(nil, err)
 		return
 	}
-	op.mu.Lock()
-	op.mu.timer = time.AfterFunc(time.Until(until), op.expire)
-	op.mu.Unlock()
+	op.deadlines().add(&op.deadline, until, op)
 	op.ask()
+}
+
+// deadlines are those of reads with the same timeout.
+func (op *readOp) deadlines() *deadlines {
+	if op.spec.Key == nil {
+		return &op.c.scanning
+	}
+	return &op.c.reading
 }
 
 // plan finds the owners of the partition, or of the first run of ranges with the same owners.
@@ -248,6 +254,10 @@ func (op *readOp) send(n *vnodes.Node, digest bool) {
 
 // request reads from one replica, local or remote, and keeps its latency. The reply is the caller's to keep.
 func (op *readOp) request(n *vnodes.Node, spec *storage.ReadSpec, digest bool, done func(*ReadReply, error)) {
+	if n.ID == op.c.Self {
+		op.readOwn(n, spec, digest, done)
+		return
+	}
 	begun := time.Now()
 	m := &ReadMessage{Fence: op.fence(), Digest: digest, Spec: *spec}
 	if op.span != nil {
@@ -259,11 +269,6 @@ func (op *readOp) request(n *vnodes.Node, spec *storage.ReadSpec, digest bool, d
 			op.c.latency.observe(n.ID, time.Since(begun))
 		}
 		done(reply, err)
-	}
-	if n.ID == op.c.Self {
-		m.Trace = op.span.On("replica")
-		op.c.Local.Read(op.ctx, m, finish)
-		return
 	}
 	left := time.Until(op.until)
 	if left <= 0 {
@@ -287,6 +292,32 @@ func (op *readOp) request(n *vnodes.Node, spec *storage.ReadSpec, digest bool, d
 			},
 		})
 	})
+}
+
+// ownRead is a read of this node's own replica.
+type ownRead struct {
+	op    *readOp
+	node  *vnodes.Node
+	m     ReadMessage
+	begun time.Time
+	done  func(*ReadReply, error)
+}
+
+func (op *readOp) readOwn(n *vnodes.Node, spec *storage.ReadSpec, digest bool, done func(*ReadReply, error)) {
+	r := &ownRead{op: op, node: n, begun: time.Now(), done: done}
+	r.m = ReadMessage{Fence: op.fence(), Digest: digest, Spec: *spec, Trace: op.span.On("replica")}
+	if op.span != nil {
+		op.span.Addf("Sending READ of %s to /%s", readKind(digest), n.Address)
+	}
+	op.c.Local.Read(op.ctx, &r.m, r.finish)
+}
+
+func (r *ownRead) finish(reply *ReadReply, err error) {
+	traceAnswer(r.op.span, r.node, readKind(r.m.Digest), r.begun, err)
+	if err == nil {
+		r.op.c.latency.observe(r.node.ID, time.Since(r.begun))
+	}
+	r.done(reply, err)
 }
 
 // fence gives the epochs the read and its repairs run under. They carry no timestamp of this node: a clock that isn't trusted doesn't stop them.
@@ -405,7 +436,7 @@ func (op *readOp) finish(page []byte, err error) {
 		return
 	}
 	op.mu.phase = answeredPhase
-	op.mu.timer.Stop()
+	op.deadlines().remove(&op.deadline)
 	if op.mu.spare != nil {
 		op.mu.spare.Stop()
 	}
@@ -439,7 +470,7 @@ func (op *readOp) again(n *vnodes.Node, epoch uint64) {
 		return
 	}
 	op.mu.phase = answeredPhase
-	op.mu.timer.Stop()
+	op.deadlines().remove(&op.deadline)
 	if op.mu.spare != nil {
 		op.mu.spare.Stop()
 	}

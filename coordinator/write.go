@@ -37,7 +37,8 @@ type writeOp struct {
 	until    time.Time
 	admitted Admitted
 	span     *trace.Span // nil: not traced
-	sent     time.Time
+	sent     time.Time   // of a traced write
+	deadline deadline    // in c.writing
 
 	targets []writeTarget
 	nodes   []nodeWrite
@@ -59,7 +60,6 @@ type writeOp struct {
 		ahead     []*nodeWrite // nodes that refused the coordinator's clock before that
 		timedOut  bool
 		done      func(error)
-		timer     *time.Timer
 	}
 }
 
@@ -98,7 +98,7 @@ func (c *Coordinator) Write(ctx context.Context, r *WriteRequest, done func(erro
 	}
 	c.stats.Writes.Add(1)
 	begun := time.Now()
-	until := deadline(ctx, c.WriteTimeout)
+	until := endOf(ctx, begun, c.WriteTimeout)
 	answer := func(err error) {
 		c.release()
 		c.answered(begun)
@@ -142,9 +142,7 @@ func (op *writeOp) unsure(err error) error {
 
 // begin sends the attempt.
 func (op *writeOp) begin() {
-	op.mu.Lock()
-	op.mu.timer = time.AfterFunc(time.Until(op.until), op.expire)
-	op.mu.Unlock()
+	op.c.writing.add(&op.deadline, op.until, op)
 	op.send()
 }
 
@@ -209,7 +207,9 @@ func (op *writeOp) fence() Fence {
 // send writes to the live nodes, oneself last (its answer may come before the call returns), and leaves hints for the dead.
 func (op *writeOp) send() {
 	fence := op.fence()
-	op.sent = time.Now()
+	if op.span != nil {
+		op.sent = time.Now()
+	}
 	var self *nodeWrite
 	for i := range op.nodes {
 		n := &op.nodes[i]
@@ -400,7 +400,7 @@ func (op *writeOp) finish(err error) {
 		return
 	}
 	op.mu.finished, op.mu.met = true, err == nil
-	op.mu.timer.Stop()
+	op.c.writing.remove(&op.deadline)
 	done := op.mu.done
 	op.hintAhead()
 	op.admitted.Leave()
@@ -462,7 +462,7 @@ func (op *writeOp) again(n *nodeWrite, epoch uint64) {
 	}
 	op.mu.restarted = true
 	op.mu.finished = true
-	op.mu.timer.Stop()
+	op.c.writing.remove(&op.deadline)
 	done := op.mu.done
 	op.mu.Unlock()
 	op.admitted.Leave()

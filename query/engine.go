@@ -195,7 +195,7 @@ func resultID(columns []ColumnSpec) [16]byte {
 type Panicked = exec.Panicked
 
 // Start begins a prepared statement that needs no goroutine to wait for it; it does not block. done is called once with what Execute would give, from any
-// goroutine, maybe before Start returns; p is the engine's until then. False: done is not called, ask Execute.
+// goroutine, maybe before Start returns; p is the engine's until then, and the result is its again when done returns. False: done is not called, ask Execute.
 func (e *Engine) Start(ctx context.Context, _ *Session, id [16]byte, p *Params, done func(*Result, error)) bool {
 	planned, err := e.lookup(id)
 	return err == nil && e.exec.Start(ctx, planned, p, done)

@@ -129,6 +129,7 @@ type walk struct {
 
 	// Room of o and of the partition key's values.
 	output    output
+	rows      []byte // of output.rows, or nil
 	keyValues [2][]byte
 
 	after *row.Position // where the next read goes on
@@ -331,7 +332,9 @@ func (w *walk) fetch(spec *storage.ReadSpec) ([]byte, error) {
 func (w *walk) page(page []byte) (stop *row.Position, full bool, err error) {
 	w.reader.Reset(page)
 	if w.o.rows == nil && !w.sel.Grouped {
-		w.o.rows = make([]byte, 0, len(page)) // most rows take about what they take in the page
+		if w.o.rows = w.rows; cap(w.rows) < len(page) {
+			w.o.rows = make([]byte, 0, len(page)) // most rows take about what they take in the page
+		}
 	}
 	for !full && err == nil {
 		var event row.Event

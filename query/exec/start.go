@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 
 	"nodedb/coordinator"
@@ -33,7 +34,7 @@ func (p *Panicked) Error() string { return fmt.Sprintf("internal error: %v", p.V
 type starts struct{ reads, writes atomic.Int64 }
 
 // Start begins a plain write, or a read of one row, without a goroutine that waits for it. done is called once, with what Run would have given, from whichever
-// goroutine brought the last answer; params are Start's until then. False: not this plan, or not now, or it is refused: ask Run, done is not called.
+// goroutine brought the last answer; params are Start's until then, and the result is Start's again when done returns. False: not this plan, or not now, or it is refused: ask Run, done is not called.
 func (x *Executor) Start(ctx context.Context, p *plan.Plan, params *Params, done func(*Result, error)) bool {
 	if params.Trace || len(p.Warnings) > 0 {
 		return false
@@ -93,47 +94,71 @@ func (s *startedWrite) end(err error) {
 	s.done(void, nil)
 }
 
-// startedRead is a read of one row under way: a walk whose pages come by callbacks. Only one goroutine at a time has it.
+// startedRead is a read of one row under way: a walk whose pages come by callbacks. Only one goroutine at a time has it. It is used again.
 type startedRead struct {
 	request
-	walk walk
-	spec storage.ReadSpec
-	req  coordinator.ReadRequest // the first
-	res  Result
-	done func(*Result, error)
+	walk   walk
+	spec   storage.ReadSpec
+	res    Result
+	done   func(*Result, error)
+	onPage func([]byte, error) // take, made once
+}
+
+var startedReads sync.Pool
+
+func newStartedRead() *startedRead {
+	if s, ok := startedReads.Get().(*startedRead); ok {
+		return s
+	}
+	s := new(startedRead)
+	s.onPage = s.take
+	return s
+}
+
+// maxKeptRows is the largest room of rows that a startedRead keeps, in bytes.
+const maxKeptRows = 16 << 10
+
+func (s *startedRead) release() {
+	rows := s.walk.output.rows
+	if cap(rows) > maxKeptRows {
+		rows = nil
+	}
+	*s = startedRead{onPage: s.onPage}
+	s.walk.rows = rows[:0]
+	startedReads.Put(s)
 }
 
 func (x *Executor) startRead(ctx context.Context, p *plan.Plan, sel *plan.Select, params *Params, done func(*Result, error)) bool {
 	if x.started.reads.Load() >= maxStartedReads || checkReadLevel(params.Level) != nil || ctx.Err() != nil {
 		return false
 	}
-	s := &startedRead{request: request{x: x, ctx: ctx, plan: p, params: params}, done: done}
-	if s.bind(p, params.Values, params.Unset, params.Names) != nil {
+	s := newStartedRead()
+	s.request, s.done = request{x: x, ctx: ctx, plan: p, params: params}, done
+	if !s.open(sel) {
+		s.release()
 		return false
 	}
-	if err := s.walk.open(&s.request, sel); err != nil {
-		return false
-	}
-	one, ok := s.walk.onePartition(&s.spec)
-	if !ok {
-		return false
-	}
-	s.spec.Token, s.spec.Key = one.Token, one.Key
 	x.started.reads.Add(1)
 	s.fetch()
 	return true
+}
+
+// open works out what to read. False: the statement is refused, or names no partition.
+func (s *startedRead) open(sel *plan.Select) bool {
+	if s.bind(s.plan, s.params.Values, s.params.Unset, s.params.Names) != nil || s.walk.open(&s.request, sel) != nil {
+		return false
+	}
+	one, ok := s.walk.onePartition(&s.spec)
+	s.spec.Token, s.spec.Key = one.Token, one.Key
+	return ok
 }
 
 // fetch asks for the next page.
 func (s *startedRead) fetch() {
 	s.walk.shape(&s.spec)
 	s.walk.reads++
-	req := &s.req
-	if s.walk.reads > 1 { // the coordinator may still send repairs for the last one
-		req = new(coordinator.ReadRequest)
-	}
-	*req = coordinator.ReadRequest{Level: s.params.Level, Table: s.walk.sel.Table, Spec: s.spec}
-	s.x.cluster.Read(s.ctx, req, s.take)
+	// The request is the coordinator's, which may send repairs for it after it has answered.
+	s.x.cluster.Read(s.ctx, &coordinator.ReadRequest{Level: s.params.Level, Table: s.walk.sel.Table, Spec: s.spec}, s.onPage)
 }
 
 // take takes a page. Most often it is the only one.
@@ -145,6 +170,7 @@ func (s *startedRead) take(page []byte, err error) {
 	}
 	s.x.started.reads.Add(-1)
 	s.done(res, err)
+	s.release()
 }
 
 // result is what a page ends the statement with; neither result nor error: another page is needed. A panic is this statement's error, not the node's end.

@@ -31,8 +31,8 @@ type Engine interface {
 }
 
 // Starter is an Engine that can begin some prepared statements without waiting for their end, plain writes above all. The connection's reader calls it, so it
-// must not block. It calls done once, from any goroutine, maybe before it returns; the parameters and the session are its own until then. False: not this
-// statement, done is not called, and Execute is asked instead.
+// must not block. It calls done once, from any goroutine, maybe before it returns; the parameters and the session are its own until then, and the result when
+// done returns. False: not this statement, done is not called, and Execute is asked instead.
 type Starter interface {
 	Start(ctx context.Context, s *query.Session, id [16]byte, p *query.Params, done func(*query.Result, error)) bool
 }

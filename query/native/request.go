@@ -171,11 +171,10 @@ func (r *request) start(st Starter) (started bool) {
 func (r *request) end(res *query.Result, err error) {
 	c := r.conn
 	c.server.stats.requests.Add(1)
-	if p := (*query.Panicked)(nil); errors.As(err, &p) {
-		c.server.o.Log.Error("a CQL request panicked", "op", r.header.Op.String(), "panic", fmt.Sprint(p.Value), "stack", string(p.Stack))
-	}
 	if err == nil {
 		err = r.answer(res, &r.id)
+	} else if p := (*query.Panicked)(nil); errors.As(err, &p) {
+		c.server.o.Log.Error("a CQL request panicked", "op", r.header.Op.String(), "panic", fmt.Sprint(p.Value), "stack", string(p.Stack))
 	}
 	if err != nil {
 		r.fail(err)
