@@ -347,12 +347,12 @@ func drawWrite(t *rapid.T, w twin) string {
 	return fmt.Sprintf("INSERT INTO t (k, c, d, v) VALUES (%d, %d, %d, %d)", k, c, d, v)
 }
 
-// ask runs a query and gives its rows as lines: all pages of it.
-func ask(t *rapid.T, e *Engine, s *Session, text string, page int) (out []string) {
+// ask runs a query and gives its rows as lines: all pages of it. run is one of the ways to have it answered.
+func ask(t *rapid.T, run func(text string, p *Params) (*Result, error), text string, page int) (out []string) {
 	p := testParams()
 	p.PageSize = page
 	for pages := 0; ; pages++ {
-		res, err := e.Query(context.Background(), s, text, p)
+		res, err := run(text, p)
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
@@ -381,8 +381,21 @@ func ask(t *rapid.T, e *Engine, s *Session, text string, page int) (out []string
 func TestSelectAgainstTwin(t *testing.T) {
 	e, n := testEngine(t)
 	s := &Session{}
+	query := func(text string, p *Params) (*Result, error) { return e.Query(context.Background(), s, text, p) }
+	begun := 0
+	start := func(text string, p *Params) (*Result, error) {
+		prepared, err := e.Prepare(context.Background(), s, text, "")
+		if err != nil {
+			return nil, err
+		}
+		res, started, err := startOrExecute(e, s, prepared.ID, p)
+		if started {
+			begun++
+		}
+		return res, err
+	}
 	run := func(text string) {
-		if _, err := e.Query(context.Background(), s, text, testParams()); err != nil {
+		if _, err := start(text, testParams()); err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
 	}
@@ -404,10 +417,15 @@ func TestSelectAgainstTwin(t *testing.T) {
 			n.mu.Unlock()
 			want := w.answer(q)
 			for _, page := range []int{0, rapid.IntRange(1, 5).Draw(t, "page")} {
-				if got := ask(t, e, s, q.cql(), page); !slices.Equal(got, want) {
-					t.Fatalf("%s\npages of %d\ngot\n%s\nwant\n%s", q.cql(), page, strings.Join(got, "\n"), strings.Join(want, "\n"))
+				for _, way := range []func(string, *Params) (*Result, error){query, start} {
+					if got := ask(t, way, q.cql(), page); !slices.Equal(got, want) {
+						t.Fatalf("%s\npages of %d\ngot\n%s\nwant\n%s", q.cql(), page, strings.Join(got, "\n"), strings.Join(want, "\n"))
+					}
 				}
 			}
 		}
 	})
+	if begun == 0 {
+		t.Error("nothing was started")
+	}
 }

@@ -26,6 +26,9 @@ func TestStarter(t *testing.T) {
 		if id[0] == 3 {
 			return nil, &wire.Error{Code: wire.CodeUnprepared, ID: id}
 		}
+		if id[0] == 5 {
+			return nil, &query.Panicked{Value: "oh"}
+		}
 		return oneRow(string(p.Values[0])), nil
 	}
 	e.query = func(_ context.Context, _ *query.Session, cql string, _ *query.Params) (*query.Result, error) {
@@ -46,6 +49,9 @@ func TestStarter(t *testing.T) {
 		if _, err := c.Execute(t.Context(), &wire.Prepared{ID: bytes.Repeat([]byte{3}, 16)}, nil); !errors.As(err, &e) || e.Code != wire.CodeUnprepared || e.ID[9] != 3 {
 			t.Errorf("v%d: %v", v, err)
 		}
+		if _, err := c.Execute(t.Context(), &wire.Prepared{ID: bytes.Repeat([]byte{5}, 16)}, nil); !errors.As(err, &e) || e.Code != wire.CodeServer {
+			t.Errorf("v%d: %v", v, err)
+		}
 		if _, err := c.Execute(t.Context(), &wire.Prepared{ID: []byte("short")}, nil); !errors.As(err, &e) || e.Code != wire.CodeInvalid {
 			t.Errorf("v%d: %v", v, err)
 		}
@@ -53,7 +59,7 @@ func TestStarter(t *testing.T) {
 			t.Errorf("v%d: %v", v, err)
 		}
 	}
-	if executed.Load() != 8 || queried.Load() != 2 {
+	if executed.Load() != 10 || queried.Load() != 2 {
 		t.Errorf("%d executed, %d queried", executed.Load(), queried.Load())
 	}
 }
