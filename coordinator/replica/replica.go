@@ -37,52 +37,36 @@ type Options struct {
 	Admission *coordinator.Admission
 	// Pending reports whether a memory table's rows are not back yet after a restart: its reads are refused. nil: never.
 	Pending func(row.StorageID) bool
-	// Readers is how many remote reads run at once; default 4 a core. Queue is how many may wait for one; default 1,024: more are
-	// refused as overload.
+	// Readers is how many reads run at once; default 16 a core. Queue is how many may wait for one; default 2,048, well over what this node's own engine
+	// asks for at once: more are refused as overload.
 	Readers, Queue int
 }
 
 // Replica applies and reads on this node's own storage, for itself (Write, Read) and for others (Register).
 type Replica struct {
 	Options
-	jobs   chan readJob
-	writer *writer
-	wait   sync.WaitGroup
-	hinted atomic.Int64 // when hints last came, ns
-
-	closing sync.RWMutex
-	closed  bool // jobs is; sending would panic
+	readers readers
+	writer  *writer
+	hinted  atomic.Int64 // when hints last came, ns
 }
 
-// New starts the readers; Close stops them.
+// New starts the writer; Close stops it, and the readers.
 func New(o Options) *Replica {
 	if o.Readers == 0 {
-		o.Readers = 4 * runtime.GOMAXPROCS(0)
+		o.Readers = 16 * runtime.GOMAXPROCS(0)
 	}
 	if o.Queue == 0 {
-		o.Queue = 1024
+		o.Queue = 2048
 	}
-	r := &Replica{Options: o, jobs: make(chan readJob, o.Queue), writer: newWriter(o.Store)}
-	for range o.Readers {
-		r.wait.Add(1)
-		go func() {
-			defer r.wait.Done()
-			for job := range r.jobs {
-				r.run(&job)
-			}
-		}()
-	}
+	r := &Replica{Options: o, writer: newWriter(o.Store)}
+	r.readers.run, r.readers.most, r.readers.mostQueue = r.run, o.Readers, o.Queue
 	return r
 }
 
 // Close waits for what is queued. The transport must have stopped delivering.
 func (r *Replica) Close() {
-	r.closing.Lock()
-	r.closed = true
-	r.closing.Unlock()
-	close(r.jobs)
+	r.readers.close()
 	r.writer.close()
-	r.wait.Wait()
 }
 
 // Register sets the verbs' handlers.
@@ -121,14 +105,6 @@ func (r *Replica) handleRead(in *rpc.Inbound) {
 		}
 		r.enqueue(in, m)
 	})
-}
-
-// readJob is a read that waits for a reader: a remote one, or one of this node's own coordinator.
-type readJob struct {
-	m    *coordinator.ReadMessage
-	in   *rpc.Inbound // remote
-	ctx  context.Context
-	done func(*coordinator.ReadReply, error) // own
 }
 
 // run answers a read, on a reader.
@@ -289,19 +265,9 @@ func (r *Replica) Read(ctx context.Context, m *coordinator.ReadMessage, done fun
 }
 
 // push hands a read to a reader, or sheds it.
-func (r *Replica) push(job readJob) error {
+func (r *Replica) push(j readJob) error {
 	r.writer.touch()
-	r.closing.RLock()
-	defer r.closing.RUnlock()
-	if r.closed {
-		return &rpc.RemoteError{Code: rpc.CodeNotReady, Message: "the replica is shutting down"}
-	}
-	select {
-	case r.jobs <- job:
-		return nil
-	default:
-		return &rpc.RemoteError{Code: rpc.CodeOverloaded, Message: "too many reads wait on the replica"}
-	}
+	return r.readers.push(j)
 }
 
 func (r *Replica) read(ctx context.Context, m *coordinator.ReadMessage, buf []byte) (*coordinator.ReadReply, error) {
