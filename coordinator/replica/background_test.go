@@ -68,6 +68,7 @@ func TestBackgroundWritesMakeWay(t *testing.T) {
 			w.add([]row.Mutation{mutation("request", 1, "a", 10)}, func(error) { slowest = max(slowest, time.Since(at)) })
 			time.Sleep(5 * time.Millisecond)
 		}
+		synctest.Wait()
 		if slowest > 3*time.Millisecond {
 			t.Errorf("a request took %v; what is under way, one background write and its own take 3 ms", slowest)
 		}
