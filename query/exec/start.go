@@ -17,7 +17,7 @@ import (
 const (
 	maxStartedWrites = 4096
 	maxStartedReads  = 512
-	// maxStartedBytes bounds the values of a write that is started: together such writes stay below half of the replica's queue.
+	// maxStartedBytes bounds the values of a write that is started, which is one of one partition: together such writes stay below half of the replica's queue.
 	maxStartedBytes = 16 << 10
 )
 
@@ -41,7 +41,7 @@ func (x *Executor) Start(ctx context.Context, p *plan.Plan, params *Params, done
 	}
 	switch body := p.Body.(type) {
 	case *plan.Write:
-		return x.startWrite(ctx, p, body, params, done)
+		return body.Plain() && x.startWrite(ctx, p, body, params, done)
 	case *plan.Select:
 		return body.OneRow() && x.startRead(ctx, p, body, params, done)
 	}

@@ -48,6 +48,26 @@ type Write struct {
 	DefaultUnset bool
 }
 
+// Plain reports a write of one partition whose rows, if it names any, are one: what it costs is bounded by the size of its values.
+func (w *Write) Plain() bool {
+	if w.JSON != nil {
+		return false // its keys are in the document
+	}
+	for _, r := range w.Where.Keys {
+		if r.Op != cql.Eq {
+			return false
+		}
+	}
+	for i := range w.Where.Clustering {
+		for _, r := range w.Where.Clustering[i].Relations {
+			if r.Op == cql.In {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Removal is what a DELETE without targets removes.
 type Removal uint8
 
