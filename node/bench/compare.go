@@ -109,13 +109,8 @@ func (c *Comparison) turn(ctx context.Context, o *CompareOptions, s system, warm
 	if load.Consistency == 0 {
 		load.Consistency = consistency.Quorum
 	}
-	if warm > 0 {
-		say("warming for %.0f s", warm.Seconds())
-		before := load
-		before.Warm, before.Seconds, before.Ops, before.Rate = 0, warm/time.Duration(len(load.Workloads)), 0, 0
-		if _, err := Run(ctx, before); err != nil {
-			return err
-		}
+	if err := warmUp(ctx, load, warm, say); err != nil {
+		return err
 	}
 	for range passes {
 		r, err := Run(ctx, load)
@@ -123,6 +118,26 @@ func (c *Comparison) turn(ctx context.Context, o *CompareOptions, s system, warm
 			return err
 		}
 		c.Passes = append(c.Passes, Pass{s.name(), r})
+	}
+	return nil
+}
+
+// warmUp puts each workload on for its share of the time. What a cold server fails at is told, and is no error: it has to be warm when it is measured.
+func warmUp(ctx context.Context, load Options, d time.Duration, say func(format string, args ...any)) error {
+	if d <= 0 {
+		return nil
+	}
+	say("warming for %.0f s", d.Seconds())
+	names := load.Workloads
+	load.Warm, load.Seconds, load.Ops, load.Rate, load.InFlight = 0, d/time.Duration(len(names)), 0, 0, nil
+	for _, name := range names {
+		load.Workloads = []string{name}
+		switch _, err := Run(ctx, load); {
+		case errors.Is(err, ErrServer) && ctx.Err() == nil:
+			say("while it was warmed: %v", err)
+		case err != nil:
+			return err
+		}
 	}
 	return nil
 }
