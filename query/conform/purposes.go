@@ -15,6 +15,8 @@ var purposes = []purpose{
 	// Cassandra fails inside; nodedb answers, or says what is wrong.
 	{reason: "java-exception", cassandra: regexp.MustCompile(`(?m)^error 0x0000 (?:java|org\.apache)`)},
 	{reason: "legacy-timeuuid", cassandra: regexp.MustCompile(`LegacyTimeUUIDType`)},
+	{reason: "exact-decimals", statement: regexp.MustCompile(`(bigint1 . decimal1|decimal1 . bigint1)`)},
+	{reason: "lexer", cassandra: regexp.MustCompile(`^error 0x2000 line \d+:\d+ mismatched character`)},
 	{reason: "counters", nodedb: regexp.MustCompile(`Counters are not part of this release`)},
 }
 

@@ -55,7 +55,15 @@ func (p *parser) operate(left Expr, n int, operand func(scope) Expr, sc scope) E
 	}
 	op := p.tok.sym[0]
 	p.next()
-	return &Binary{Pos: left.Position(), Op: op, Left: left, Right: operand(sc)}
+	return &Binary{Pos: left.Position(), Op: op, Left: bare(left), Right: bare(operand(sc))}
+}
+
+// bare takes what looks like a tuple of one beside an operator for an expression in parentheses.
+func bare(e Expr) Expr {
+	if t, ok := e.(*TupleLiteral); ok && len(t.Elems) == 1 {
+		return t.Elems[0]
+	}
+	return e
 }
 
 // unary reads signs. The sign of a literal number belongs to it.
@@ -67,11 +75,12 @@ func (p *parser) unary(sc scope) Expr {
 	defer p.leave()
 	at := p.tok.pos
 	p.next()
+	plain := !p.is("(")
 	e := p.unary(sc)
-	if c, ok := e.(*Constant); ok && isNumber(c) && c.Text[0] != '-' {
+	if c, ok := e.(*Constant); ok && plain && isNumber(c) && c.Text[0] != '-' {
 		return &Constant{Pos: at, Type: c.Type, Text: "-" + c.Text}
 	}
-	return &Negate{Pos: at, Value: e}
+	return &Negate{Pos: at, Value: bare(e)}
 }
 
 func isNumber(c *Constant) bool { return c.Type == Integer || c.Type == Float || c.Type == Duration }
@@ -165,8 +174,8 @@ func (p *parser) primary(sc scope) Expr {
 	case "(":
 		return p.parens(sc)
 	case "CAST":
-		if sc == inSelector && p.peek().sym == "(" {
-			return p.cast()
+		if p.peek().sym == "(" {
+			return p.cast(sc)
 		}
 	}
 	if isName(p.tok) || p.is("TOKEN") {
@@ -279,12 +288,18 @@ func (p *parser) countStar() bool {
 	return true
 }
 
-// cast reads CAST(x AS type).
-func (p *parser) cast() Expr {
+// cast reads CAST(x AS type); the type is one with a name of its own.
+func (p *parser) cast(sc scope) Expr {
+	if sc == inSet {
+		sc = inValue
+	}
 	c := &Cast{Pos: p.tok.pos}
 	p.expect("CAST", "(")
-	c.Value = p.selector()
+	c.Value = p.sum(sc)
 	p.expect("AS")
+	if !isNativeType[p.tok.sym] {
+		p.failWant("a scalar type")
+	}
 	c.Type = p.typeName()
 	p.expect(")")
 	return c

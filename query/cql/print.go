@@ -81,6 +81,13 @@ func ColumnName(e Expr) string {
 	return w.String()
 }
 
+// ColumnNameWithout is ColumnName of an expression in which some casts do nothing, and are not shown.
+func ColumnNameWithout(casts map[*Cast]bool, e Expr) string {
+	w := printer{result: true, hidden: casts}
+	w.expr(e)
+	return w.String()
+}
+
 // QuoteName writes a name so that it parses back to itself: plain where that is enough, else "quoted".
 func QuoteName(name string) string {
 	plain := name != "" && 'a' <= name[0] && name[0] <= 'z' && !IsReserved(name)
@@ -101,6 +108,7 @@ func QuoteString(s string) string { return "'" + strings.ReplaceAll(s, "'", "''"
 type printer struct {
 	strings.Builder
 	result bool
+	hidden map[*Cast]bool // casts of which only the value is written
 }
 
 // ambiguous words are unreserved, and yet a column of that name must be quoted in some places. A printer quotes them everywhere.
@@ -207,6 +215,10 @@ func (w *printer) selection(e Expr) {
 		w.WriteByte('.')
 		w.name(e.Name.Name)
 	case *Cast:
+		if w.hidden[e] {
+			w.expr(e.Value)
+			return
+		}
 		w.WriteString("cast(")
 		w.expr(e.Value)
 		w.WriteString(" as ")
@@ -330,10 +342,14 @@ func (w *printer) binary(e *Binary) {
 
 func (w *printer) negate(e *Negate) {
 	w.WriteByte('-')
-	if c, ok := e.Value.(*Constant); ok && precedence(c) == unaryPrecedence {
+	c, constant := e.Value.(*Constant)
+	_, again := e.Value.(*Negate)
+	switch {
+	case constant && isNumber(c) && precedence(c) == primaryPrecedence:
+		w.exprs("(", []Expr{c}, ")") // -1 would be one literal
+		return
+	case (again || constant && precedence(c) == unaryPrecedence) && !w.result:
 		w.WriteByte(' ') // two signs in a row begin a comment
-	} else if _, ok := e.Value.(*Negate); ok {
-		w.WriteByte(' ')
 	}
 	w.operand(e.Value, unaryPrecedence)
 }

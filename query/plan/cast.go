@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/big"
 	"strconv"
-	"time"
 
 	"nodedb/query/cql"
 	"nodedb/query/types"
@@ -16,11 +15,21 @@ func (c *compiler) cast(e *cql.Cast) (*Expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.inRow {
+		switch e.Value.(type) {
+		case *cql.Constant, *cql.Marker:
+			return nil, at(e, "Cannot infer type for term %s in selection clause (try using a cast to force a type)", cql.ColumnName(e.Value))
+		}
+	}
 	v, err := c.beside(e.Value, nil, "cast")
 	if err != nil {
 		return nil, err
 	}
 	if v.Type.Equal(to) {
+		if c.idle == nil {
+			c.idle = map[*cql.Cast]bool{}
+		}
+		c.idle[e] = true
 		return v, nil
 	}
 	f := castFunction(v.Type, to)
@@ -30,14 +39,38 @@ func (c *compiler) cast(e *cql.Cast) (*Expr, error) {
 	return &Expr{Op: OpCall, Type: to, Func: f, Args: []*Expr{v}, Name: "cast"}, nil
 }
 
-// castFunction finds the conversion between two types, nil where CQL has none.
+// castFunction finds the conversion between two types: the one of exactly these, else the only one of a type that the first can be taken for, as a timestamp
+// for a bigint. nil where there is none, or several.
 func castFunction(from, to *types.Type) *Function {
+	if f := castOf(from, to); f != nil {
+		return f
+	}
+	var found *Function
+	for _, t := range scalarTypes {
+		if t.Equal(from) || t.Equal(to) || !assignable(t, from) {
+			continue
+		}
+		if f := castOf(t, to); f != nil {
+			if found != nil {
+				return nil
+			}
+			found = f
+		}
+	}
+	return found
+}
+
+func castOf(from, to *types.Type) *Function {
 	f := &Function{Name: "cast"}
 	switch {
 	case to.Kind == types.Varchar && castsToText(from), to.Kind == types.Ascii && castsToText(from) && from.Kind != types.Varchar:
-		f.Call = func(_ *Env, _ *Expr, args [][]byte) ([]byte, error) { return castText(from, args[0]), nil }
+		f.Call = func(_ *Env, _ *Expr, args [][]byte) ([]byte, error) {
+			return from.AppendJavaText([]byte{}, args[0]), nil
+		}
 	case rank(from) > 0 && rank(to) > 0 && to.Kind != types.Counter:
-		f.Call = func(_ *Env, _ *Expr, args [][]byte) ([]byte, error) { return castNumber(to, widen(from, args[0])) }
+		f.Call = func(_ *Env, _ *Expr, args [][]byte) ([]byte, error) {
+			return castNumber(to, castOperand(from, to, args[0]))
+		}
 	case to.Kind == types.Timestamp && (from.Kind == types.Timeuuid || from.Kind == types.Date), to.Kind == types.Date && (from.Kind == types.Timeuuid || from.Kind == types.Timestamp):
 		f.Call = func(_ *Env, _ *Expr, args [][]byte) ([]byte, error) {
 			ms, ok := unixMillis(from, args[0])
@@ -47,7 +80,7 @@ func castFunction(from, to *types.Type) *Function {
 			case to.Kind == types.Timestamp:
 				return types.AppendInt64(nil, ms), nil
 			}
-			return types.AppendUint32(nil, types.DateOfTime(time.UnixMilli(ms).UTC())), nil
+			return types.AppendUint32(nil, dayOfMillis(ms)), nil
 		}
 	default:
 		return nil
@@ -63,14 +96,13 @@ func castsToText(t *types.Type) bool {
 	return rank(t) > 0
 }
 
-func castText(t *types.Type, v []byte) []byte {
-	if t.Kind == types.Timestamp && len(v) == 8 {
-		return types.DecodeTimestamp(v).AppendFormat(nil, "2006-01-02T15:04:05.000Z")
+// castOperand reads a number to be cast. As a decimal, a float has the digits that it is printed with, where arithmetic takes its exact value.
+func castOperand(from, to *types.Type, v []byte) number {
+	if from.Kind == types.Float && to.Kind == types.Decimal {
+		f, _ := strconv.ParseFloat(string(from.AppendJavaText(nil, v)), 64) // its own text
+		return number{kind: 'f', f: f}
 	}
-	if t.Kind == types.Boolean { // AppendText writes True and False, as cqlsh does
-		return strconv.AppendBool(nil, types.Bool(v))
-	}
-	return t.AppendText(nil, v)
+	return widen(from, v)
 }
 
 func castNumber(to *types.Type, n number) ([]byte, error) {
@@ -78,12 +110,18 @@ func castNumber(to *types.Type, n number) ([]byte, error) {
 	case types.Float, types.Double:
 		return appendFloat(to, n.float()), nil
 	case types.Decimal:
+		if n.kind != 'f' {
+			return types.AppendDecimal(nil, n.exact()), nil
+		}
 		d, ok := n.decimal()
 		if !ok {
 			return nil, wire.Errorf(wire.CodeFunctionFailure, "cast: NaN and infinity are not decimals")
 		}
 		return types.AppendDecimal(nil, d), nil
 	case types.Varint:
+		if n.kind != 'f' {
+			return types.AppendVarint(nil, whole(n.exact())), nil
+		}
 		d, ok := n.decimal()
 		if !ok {
 			return nil, wire.Errorf(wire.CodeFunctionFailure, "cast: NaN and infinity are not integers")

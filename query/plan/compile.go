@@ -105,7 +105,7 @@ func assignable(want, got *types.Type) bool {
 	case types.Date:
 		return got.Kind == types.Int
 	case types.Varint:
-		return got.Kind == types.Int || got.Kind == types.Bigint
+		return got.Kind == types.Int || got.Kind == types.Bigint || got.Kind == types.Timestamp
 	case types.Blob:
 		return true
 	}

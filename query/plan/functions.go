@@ -99,18 +99,18 @@ func registerConversions(arg *types.Type) {
 	}
 	if arg != types.DateType {
 		named(Function{Name: "to_date", Args: one, Result: types.DateType, Call: func(_ *Env, e *Expr, args [][]byte) ([]byte, error) {
-			ms, ok := unixMillis(e.Args[0].Type, args[0])
+			ms, ok := unixMillis(e.Func.Args[0], args[0])
 			if !ok {
 				return nil, nil
 			}
-			return types.AppendUint32(nil, types.DateOfTime(time.UnixMilli(ms).UTC())), nil
+			return types.AppendUint32(nil, dayOfMillis(ms)), nil
 		}})
 	}
 	named(Function{Name: "to_unix_timestamp", Args: one, Result: types.BigintType, Call: toMillis})
 }
 
 func toMillis(_ *Env, e *Expr, args [][]byte) ([]byte, error) {
-	ms, ok := unixMillis(e.Args[0].Type, args[0])
+	ms, ok := unixMillis(e.Func.Args[0], args[0])
 	if !ok {
 		return nil, nil
 	}
@@ -130,3 +130,6 @@ func unixMillis(t *types.Type, v []byte) (ms int64, ok bool) {
 	}
 	return types.Int64(v), true
 }
+
+// dayOfMillis is the date of a time, ms since 1970. As in Cassandra, the day before 1970 is cut to 1970 where it isn't whole, and what is out of range wraps.
+func dayOfMillis(ms int64) uint32 { return uint32(ms/(24*time.Hour).Milliseconds() + types.DateCenter) }

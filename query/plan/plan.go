@@ -186,8 +186,9 @@ type compiler struct {
 	// allowed.
 	inRow      bool
 	aggregates *[]*Aggregate
-	grouping   bool // the select list has aggregates or GROUP BY: columns mean the first row of a group
-	inside     bool // inside an aggregate's argument
+	grouping   bool               // the select list has aggregates or GROUP BY: columns mean the first row of a group
+	inside     bool               // inside an aggregate's argument
+	idle       map[*cql.Cast]bool // casts to the type that their value has
 	depth      int
 }
 

@@ -124,7 +124,7 @@ func (c *compiler) selection(st *cql.Select, s *Select) error {
 		}
 		name := sel.Alias
 		if name == "" {
-			name = cql.ColumnName(sel.Expr)
+			name = cql.ColumnNameWithout(c.idle, sel.Expr)
 		}
 		s.Exprs = append(s.Exprs, x)
 		c.output(s, name, x.Type)

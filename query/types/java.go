@@ -19,7 +19,7 @@ func (t *Type) appendJavaJSON(dst, value []byte) (out []byte, ok bool) {
 		if math.IsNaN(f) || math.IsInf(f, 0) {
 			return append(dst, "null"...), true
 		}
-		return appendJavaFloat(dst, f, bits), true
+		return AppendJavaFloat(dst, f, bits), true
 	case Inet:
 		if a, valid := netip.AddrFromSlice(value); valid {
 			return append(appendJavaInet(append(dst, '"'), a), '"'), true
@@ -36,9 +36,17 @@ func (t *Type) appendJavaJSON(dst, value []byte) (out []byte, ok bool) {
 	return dst, false
 }
 
-// appendJavaFloat appends a finite number as Double.toString and Float.toString do: at least one digit on both sides of the point, in scientific notation
+// AppendJavaFloat appends a number of 32 or 64 bits as Double.toString and Float.toString do: at least one digit on both sides of the point, in scientific notation
 // outside of 10^-3 to 10^7.
-func appendJavaFloat(dst []byte, f float64, bits int) []byte {
+func AppendJavaFloat(dst []byte, f float64, bits int) []byte {
+	switch {
+	case math.IsNaN(f):
+		return append(dst, "NaN"...)
+	case math.IsInf(f, 1):
+		return append(dst, "Infinity"...)
+	case math.IsInf(f, -1):
+		return append(dst, "-Infinity"...)
+	}
 	if f == 0 {
 		if math.Signbit(f) {
 			dst = append(dst, '-')
@@ -86,4 +94,30 @@ func appendJavaInet(dst []byte, a netip.Addr) []byte {
 		dst = strconv.AppendUint(dst, uint64(b[i])<<8|uint64(b[i+1]), 16)
 	}
 	return dst
+}
+
+// AppendJavaText appends a scalar as CAST(… AS text) writes it, which is Java's way for floats, dates and addresses.
+func (t *Type) AppendJavaText(dst, value []byte) []byte {
+	switch t.Kind {
+	case Float, Double:
+		if len(value) == 0 {
+			return dst
+		}
+		bits := 64
+		if t.Kind == Float {
+			bits = 32
+		}
+		return AppendJavaFloat(dst, t.float(value), bits)
+	case Boolean:
+		return strconv.AppendBool(dst, Bool(value))
+	case Timestamp:
+		if len(value) == 8 {
+			return DecodeTimestamp(value).AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+		}
+	case Inet, Date:
+		if out, ok := t.appendJavaJSON(nil, value); ok {
+			return append(dst, strings.Trim(string(out), `"`)...)
+		}
+	}
+	return t.AppendText(dst, value)
 }

@@ -244,6 +244,9 @@ func appendFloat(dst []byte, f float64, bits int) []byte {
 	return strconv.AppendFloat(dst, f, format, -1, bits)
 }
 
+// NaN is Java's: the quiet one without a payload.
+var NaN = math.Float64frombits(0x7FF8000000000000)
+
 // parseFloat reads a decimal number, NaN, Infinity or -Infinity (in any case). Beyond the range of the type is an error, not infinity.
 func parseFloat(s string, bits int) (float64, error) {
 	bare := strings.TrimLeft(s, "+-")
@@ -254,7 +257,7 @@ func parseFloat(s string, bits int) (float64, error) {
 		return 0, fmt.Errorf("%w: %q is not a number", ErrValue, clip(s))
 	}
 	if strings.EqualFold(bare, "NaN") {
-		return math.NaN(), nil
+		return NaN, nil
 	}
 	f, err := strconv.ParseFloat(s, bits)
 	if err != nil && math.IsInf(f, 0) {

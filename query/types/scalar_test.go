@@ -50,7 +50,7 @@ func TestScalarBytes(t *testing.T) {
 		{DoubleType, "1234567", "4132d68700000000", "", "", ""},
 		{DoubleType, "1e100", "54b249ad2594c37d", "1e+100", "", ""},
 		{DoubleType, "-0.0", "8000000000000000", "-0", "", ""},
-		{DoubleType, "nan", "7ff8000000000001", "NaN", "", `"NaN"`},
+		{DoubleType, "nan", "7ff8000000000000", "NaN", "", `"NaN"`},
 		{DoubleType, "-Infinity", "fff0000000000000", "", "", `"-Infinity"`},
 		{FloatType, "infinity", "7f800000", "Infinity", "", `"Infinity"`},
 		{VarintType, "0", "00", "", "", ""},
