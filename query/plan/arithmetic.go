@@ -125,6 +125,9 @@ func (c *compiler) operands(e *cql.Binary, want *types.Type) (left, right *Expr,
 			right, err = c.expr(e.Right, nil, name)
 		}
 	default:
+		if l == number && r == number && want != nil && rank(want) == 0 {
+			want = nil
+		}
 		if left, err = c.beside(e.Left, want, name); err == nil {
 			right, err = c.beside(e.Right, want, name)
 		}

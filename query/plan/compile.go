@@ -360,7 +360,7 @@ func (c *compiler) listLiteral(x *Expr, lit *cql.ListLiteral) error {
 }
 
 func (c *compiler) setLiteral(x *Expr, lit *cql.SetLiteral) error {
-	if len(lit.Elems) == 0 && (x.Type.Kind == types.Map || x.Type.Kind == types.UDT) {
+	if len(lit.Elems) == 0 && x.Type.Kind == types.Map {
 		return nil
 	}
 	if x.Type.Kind != types.Set {

@@ -143,7 +143,7 @@ func ParseDate(s string) (uint32, error) {
 		return uint32(v), nil
 	}
 	days, rest, ok := parseDay(s)
-	if !ok || rest != "" {
+	if n := len(s); !ok || rest != "" || n < len("yyyy-mm-dd") || s[n-3] != '-' || s[n-6] != '-' { // 2024-1-5 is none
 		return 0, fmt.Errorf("%w: %q is not a date: expected yyyy-mm-dd with a day that exists, or days as an integer of 32 bits (1970-01-01 is %d)",
 			ErrValue, clip(s), DateCenter)
 	}

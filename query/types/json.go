@@ -188,8 +188,15 @@ func (t *Type) fromJSON(raw []byte) ([]byte, error) {
 	switch raw[0] {
 	case '"':
 		s, err := t.unquoteJSON(raw)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
+		case s == "" && t.Kind == Blob:
+			return nil, t.valueError("String representation of blob is missing 0x prefix")
+		case s == "" && t.Kind == Boolean: // Java's parseBoolean
+			return []byte{0}, nil
+		case s == "" && t.Kind == Varint:
+			return nil, t.valueError("'' is not an integer")
 		}
 		return t.parseScalar(s)
 	case 't', 'f':
@@ -208,7 +215,7 @@ func (t *Type) fromJSON(raw []byte) ([]byte, error) {
 // jsonNumber says whether a value of the type may be given as a JSON number.
 func (t *Type) jsonNumber() bool {
 	switch t.Kind {
-	case Int, Bigint, Counter, Smallint, Tinyint, Varint, Decimal, Float, Double, Timestamp, Date, Time:
+	case Int, Bigint, Counter, Smallint, Tinyint, Varint, Decimal, Float, Double, Timestamp:
 		return true
 	}
 	return false
@@ -242,6 +249,9 @@ func (t *Type) nestedFromJSON(raw []byte) ([]byte, error) {
 		var items []json.RawMessage
 		if err := json.Unmarshal(raw, &items); err != nil {
 			return nil, t.valueError("%v", err)
+		}
+		if t.Kind == Tuple && len(items) < len(t.Elems) {
+			return nil, t.valueError("Tuple is missing items (expected %d): %s", len(t.Elems), clip(string(raw)))
 		}
 		values := make([][]byte, len(items))
 		for i, item := range items {
