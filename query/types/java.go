@@ -1,6 +1,7 @@
 package types
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"strconv"
@@ -23,6 +24,11 @@ func (t *Type) appendJavaJSON(dst, value []byte) (out []byte, ok bool) {
 	case Inet:
 		if a, valid := netip.AddrFromSlice(value); valid {
 			return append(appendJavaInet(append(dst, '"'), a), '"'), true
+		}
+	case Timestamp:
+		if at := DecodeTimestamp(value); at.Year() > 9999 || at.Year() < 0 {
+			dst = fmt.Appendf(append(dst, '"'), "%+05d", at.Year())
+			return append(at.AppendFormat(dst, "-01-02 15:04:05.000Z"), '"'), true
 		}
 	case Date:
 		if d := DateTime(Uint32(value)); len(value) == 4 && d.Year() > 9999 {

@@ -289,5 +289,5 @@ func parseInet(s string) ([]byte, error) {
 	if err != nil || addr.Zone() != "" {
 		return nil, InetType.valueError("%q is not an IPv4 or IPv6 address", clip(s))
 	}
-	return addr.AsSlice(), nil
+	return addr.Unmap().AsSlice(), nil // as Java: ::ffff:1.2.3.4 is 1.2.3.4
 }
