@@ -298,3 +298,30 @@ func TestReasonsAreGiven(t *testing.T) {
 		}
 	}
 }
+
+// TestSurvey: the survey in query/CONFORMANCE.md names scripts that exist, and leaves none out.
+func TestSurvey(t *testing.T) {
+	text, err := os.ReadFile("../CONFORMANCE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, survey, _ := strings.Cut(string(text), "## Survey")
+	missing := map[string]bool{}
+	for _, name := range scripts(t) {
+		missing[name] = !strings.HasPrefix(name, "types_") || strings.Count(name, "_") > 1
+	}
+	for i, word := range strings.Split(survey, "`") {
+		if i%2 == 0 || strings.ContainsAny(word, "./ ") || word == "types_NAME" || word == "-" {
+			continue
+		}
+		if _, ok := missing[word]; !ok {
+			t.Errorf("the survey names %q, which is no script", word)
+		}
+		delete(missing, word)
+	}
+	for name, left := range missing {
+		if left {
+			t.Errorf("the survey doesn't name the script %q", name)
+		}
+	}
+}

@@ -24,6 +24,7 @@ var purposes = []purpose{
 	{reason: "float-range", cassandra: regexp.MustCompile(`(?m)^ok$`), nodedb: regexp.MustCompile(`is beyond the range of a floating-point number`)},
 	{reason: "invalid-bytes", cassandra: regexp.MustCompile(`(?m)^ok$|invalid 0x`), nodedb: regexp.MustCompile(`Invalid value of type|is not a valid binary representation|Invalid (HEX|STRING|INTEGER) constant \((0xca|0x|1|)\) `)},
 	{reason: "empty-strings", cassandra: regexp.MustCompile(`(?m)^ok$`), nodedb: regexp.MustCompile(`Error decoding JSON value for v: .*"" is not a`)},
+	{reason: "empty-strings", cassandra: regexp.MustCompile(`Value '' is not a valid representation of a varint`), nodedb: regexp.MustCompile(`^ok$`)},
 	{reason: "no-such-day", cassandra: regexp.MustCompile(`(?m)^ok$`), nodedb: regexp.MustCompile(`Invalid STRING constant \(2023-02-29\)`)},
 	{reason: "now-string", cassandra: regexp.MustCompile(`(?m)^ok$`), nodedb: regexp.MustCompile(`Invalid STRING constant \(now\)`)},
 	{reason: "wide-years", statement: regexp.MustCompile(`'(5881580-07-11|10000-01-01)'`), nodedb: regexp.MustCompile(`^ok$`)},
@@ -40,6 +41,7 @@ type effect struct {
 
 var effects = []effect{
 	{"exact-json", regexp.MustCompile(`^types_decimal$`), regexp.MustCompile(`JSON`)},
+	{"empty-strings", regexp.MustCompile(`^types_boolean$`), regexp.MustCompile(`JSON '.*"v": ""`)},
 	{"canonical-values", regexp.MustCompile(`^types_(varint|tuple_int_text)$`), regexp.MustCompile(`1 \+ 1|\(1\)|213`)},
 }
 

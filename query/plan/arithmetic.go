@@ -154,7 +154,7 @@ func (c *compiler) negate(e *cql.Negate, want *types.Type) (*Expr, error) {
 		return nil, at(e, "the '-' operation is not supported on %s of type %s", cql.ColumnName(e.Value), v.Type)
 	}
 	f := &Function{Name: "-", Call: func(_ *Env, x *Expr, args [][]byte) ([]byte, error) {
-		return calculate('-', x.Type, number{}, widen(x.Type, args[0]))
+		return negated(x.Type, args[0]), nil
 	}}
 	return &Expr{Op: OpCall, Type: v.Type, Func: f, Args: []*Expr{v}, Name: "-"}, nil
 }

@@ -10,7 +10,7 @@ import (
 
 // number is any CQL number: of an integer, a float, or a decimal (big × 10^-scale).
 type number struct {
-	kind  byte // 'i', 'f', 'd'; 0 is zero of any kind
+	kind  byte // 'i', 'f', 'd'
 	i     int64
 	f     float64
 	big   *big.Int
@@ -66,6 +66,20 @@ func (n number) exact() types.DecimalValue {
 		return types.DecimalValue{Unscaled: n.big, Scale: n.scale}
 	}
 	return types.DecimalValue{Unscaled: big.NewInt(n.i)}
+}
+
+// negated keeps a decimal's scale, and the sign of a float's zero. The least integer is its own opposite.
+func negated(t *types.Type, v []byte) []byte {
+	n := widen(t, v)
+	switch {
+	case n.kind == 'f':
+		return appendFloat(t, -n.f)
+	case t.Kind == types.Varint:
+		return types.AppendVarint(nil, new(big.Int).Neg(n.big))
+	case n.kind == 'd':
+		return types.AppendDecimal(nil, types.DecimalValue{Unscaled: new(big.Int).Neg(n.big), Scale: n.scale})
+	}
+	return appendInteger(t, -n.i)
 }
 
 type mathError string

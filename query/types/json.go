@@ -197,10 +197,6 @@ func (t *Type) fromJSON(raw []byte) ([]byte, error) {
 			return nil, err
 		case s == "" && t.Kind == Blob:
 			return nil, t.valueError("String representation of blob is missing 0x prefix")
-		case s == "" && t.Kind == Boolean: // Java's parseBoolean
-			return []byte{0}, nil
-		case s == "" && t.Kind == Varint:
-			return nil, t.valueError("'' is not an integer")
 		}
 		return t.parseScalar(s)
 	case 't', 'f':
