@@ -45,13 +45,8 @@ func (t *Type) appendJavaJSON(dst, value []byte) (out []byte, ok bool) {
 // AppendJavaFloat appends a number of 32 or 64 bits as Double.toString and Float.toString do: at least one digit on both sides of the point, in scientific notation
 // outside of 10^-3 to 10^7.
 func AppendJavaFloat(dst []byte, f float64, bits int) []byte {
-	switch {
-	case math.IsNaN(f):
-		return append(dst, "NaN"...)
-	case math.IsInf(f, 1):
-		return append(dst, "Infinity"...)
-	case math.IsInf(f, -1):
-		return append(dst, "-Infinity"...)
+	if name, ok := notFinite(f); ok {
+		return append(dst, name...)
 	}
 	if f == 0 {
 		if math.Signbit(f) {

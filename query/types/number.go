@@ -226,16 +226,24 @@ func ParseVarint(s string) (*big.Int, error) {
 	return nil, fmt.Errorf("%w: %q is not an integer", ErrValue, clip(s))
 }
 
+// notFinite names what is no finite number, as cqlsh and Java have it.
+func notFinite(f float64) (name string, ok bool) {
+	switch {
+	case math.IsNaN(f):
+		return "NaN", true
+	case math.IsInf(f, 1):
+		return "Infinity", true
+	case math.IsInf(f, -1):
+		return "-Infinity", true
+	}
+	return "", false
+}
+
 // appendFloat appends the shortest text that reads back as the same number of the given bits: plain between 1e-5 and 1e16, else with an
 // exponent; NaN, Infinity and -Infinity as cqlsh has them.
 func appendFloat(dst []byte, f float64, bits int) []byte {
-	switch {
-	case math.IsNaN(f):
-		return append(dst, "NaN"...)
-	case math.IsInf(f, 1):
-		return append(dst, "Infinity"...)
-	case math.IsInf(f, -1):
-		return append(dst, "-Infinity"...)
+	if name, ok := notFinite(f); ok {
+		return append(dst, name...)
 	}
 	format := byte('e')
 	if a := math.Abs(f); a == 0 || a >= 1e-5 && a < 1e16 {
