@@ -21,7 +21,7 @@ import (
 )
 
 // crash gives the disk after a power loss: each unsynced write is there or not, by the seed.
-func crash(fs *vfs.MemFS, percent int, seed uint64) *vfs.MemFS {
+func crash(fs *disk.MemFS, percent int, seed uint64) *disk.MemFS {
 	return fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(seed, 1))})
 }
 
@@ -497,7 +497,7 @@ func TestUnreadableSegmentIsTriedAgain(t *testing.T) {
 
 // refusing is a disk that opens no file for reading while refuse is set.
 type refusing struct {
-	*vfs.MemFS
+	*disk.MemFS
 	refuse atomic.Bool
 }
 

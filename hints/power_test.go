@@ -27,7 +27,7 @@ var (
 
 // powerLoss is one disk, the store on it, and the peers' side, up to some crashes.
 type powerLoss struct {
-	mem   *vfs.MemFS
+	mem   *disk.MemFS
 	rng   *rand.Rand
 	left  int // places until the next crash
 	acked map[vnodes.HostID][]string
@@ -40,7 +40,7 @@ type powerLoss struct {
 // powerCrash is what a crash left, and what was acknowledged before and not delivered.
 type powerCrash struct {
 	place string
-	fs    *vfs.MemFS
+	fs    *disk.MemFS
 	owed  map[vnodes.HostID][]string
 }
 

@@ -25,7 +25,7 @@ const block = 4096
 
 // Clone gives what a crash at this moment would leave of a crashable file system. The same cut of the same content gives the same bytes: MemFS's own
 // CrashClone draws in the order of a map for shares between 0 and 100.
-func (c Cut) Clone(fs *vfs.MemFS) (*vfs.MemFS, error) {
+func (c Cut) Clone(fs *MemFS) (*MemFS, error) {
 	synced := fs.CrashClone(vfs.CrashCloneCfg{})
 	if c.Keep <= 0 {
 		return synced, nil
@@ -41,7 +41,7 @@ func (c Cut) Clone(fs *vfs.MemFS) (*vfs.MemFS, error) {
 }
 
 // merge adds to a directory of synced, in order of names, a share of what all has more.
-func (c Cut) merge(synced, all *vfs.MemFS, dir string) error {
+func (c Cut) merge(synced, all *MemFS, dir string) error {
 	names, err := all.List(dir)
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (c Cut) merge(synced, all *vfs.MemFS, dir string) error {
 }
 
 // mergeFile writes a file anew: its synced blocks, and a share of the others. Before a kept block, lost ones are zeros.
-func (c Cut) mergeFile(synced, all *vfs.MemFS, path string, known bool) error {
+func (c Cut) mergeFile(synced, all *MemFS, path string, known bool) error {
 	want, err := read(all, path)
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func (c Cut) keeps(path string, at int) bool {
 	return int(xxhash.Sum64String(fmt.Sprint(c.Seed, path, at))%100) < c.Keep
 }
 
-func read(fs *vfs.MemFS, path string) ([]byte, error) {
+func read(fs *MemFS, path string) ([]byte, error) {
 	f, err := fs.Open(path)
 	if err != nil {
 		return nil, err

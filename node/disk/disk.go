@@ -9,6 +9,3 @@ type FS = vfs.FS
 
 // Real is the operating system's file system.
 func Real() FS { return vfs.Default }
-
-// Crashable is a file system in memory; its CrashClone drops what was not synced.
-func Crashable() *vfs.MemFS { return vfs.NewCrashableMem() }

@@ -15,7 +15,7 @@ type simDisk struct {
 	m  *machine
 	mu struct {
 		sync.Mutex
-		mem  *vfs.MemFS
+		mem  *disk.MemFS
 		plan *diskPlan
 	}
 }

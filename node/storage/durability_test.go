@@ -419,7 +419,7 @@ func TestFlippedLogStops(t *testing.T) {
 			name = max(name, n)
 		}
 	}
-	clone := func() *vfs.MemFS { return fs.CrashClone(vfs.CrashCloneCfg{}) }
+	clone := func() *disk.MemFS { return fs.CrashClone(vfs.CrashCloneCfg{}) }
 	original := readFile(t, clone(), "data/"+name)
 	known := furthestWitness(original, must(strconv.ParseUint(strings.TrimSuffix(name, ".log"), 10, 64)))
 	if known < int64(len(original))-500 {

@@ -17,7 +17,7 @@ import (
 )
 
 // damageable is a store after some crashes, with sstables, manifests and a log of its own, and what it answers.
-func damageable(t *testing.T) (*vfs.MemFS, []string) {
+func damageable(t *testing.T) (*disk.MemFS, []string) {
 	t.Helper()
 	fs, _ := generations(t)
 	e := openTest(t, fs)

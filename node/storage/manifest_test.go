@@ -15,7 +15,7 @@ import (
 
 // generations is what a store holds that overwrote its rows three times and crashed each time: an open writes what the log holds to an sstable, and
 // deletes the log. The directory is as the last crash leaves it.
-func generations(t *testing.T) (fs *vfs.MemFS, want []string) {
+func generations(t *testing.T) (fs *disk.MemFS, want []string) {
 	t.Helper()
 	fs = disk.Crashable()
 	for n := range 3 {
@@ -32,7 +32,7 @@ func generations(t *testing.T) (fs *vfs.MemFS, want []string) {
 }
 
 // crashed is the file system after a crash of an engine, with all deletions done and durable.
-func crashed(t *testing.T, fs *vfs.MemFS, e *Engine) *vfs.MemFS {
+func crashed(t *testing.T, fs *disk.MemFS, e *Engine) *disk.MemFS {
 	t.Helper()
 	e.db.TestOnlyWaitForCleaning()
 	check(t, syncDir(fs, "data"))

@@ -40,7 +40,7 @@ func (p *promises) clone() *promises {
 // powerLoss is one disk and its engine's life up to some crashes.
 type powerLoss struct {
 	t   *testing.T
-	mem *vfs.MemFS
+	mem *disk.MemFS
 	rng *rand.Rand // under mu
 
 	left atomic.Int64 // places until the next crash
@@ -54,7 +54,7 @@ type powerLoss struct {
 // crash is what one left, and what had been acknowledged before.
 type crash struct {
 	place string
-	fs    *vfs.MemFS
+	fs    *disk.MemFS
 	*promises
 }
 
