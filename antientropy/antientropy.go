@@ -153,11 +153,13 @@ func (r *Repairer) measure() {
 	}
 }
 
-func (r *Repairer) count(o *stream.Outcome, agreed bool) {
+// count counts a session: compared says that all owners were, agreed that they hold the same now. A verification may be the one and not the other.
+func (r *Repairer) count(o *stream.Outcome, compared, agreed bool) {
 	r.stats.sessions.Add(1)
 	if agreed {
 		r.stats.agreed.Add(1)
-	} else {
+	}
+	if !compared {
 		r.stats.failed.Add(1)
 	}
 	r.stats.rows.Add(o.Rows)

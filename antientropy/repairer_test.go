@@ -433,3 +433,26 @@ func TestSuspicionsDontPutOff(t *testing.T) {
 		}
 	})
 }
+
+// TestANewTaskKeepsTheLatestSuspicion: a range comes into being while two of its owners are suspected. A session that begins between the two leaves the later
+// one (node/sim/BUGS.md, 8).
+func TestANewTaskKeepsTheLatestSuspicion(t *testing.T) {
+	const apart = 10 * time.Second
+	p := newPlanner(t, 3)
+	p.Suspect(nodeID(1))
+	p.now = p.now.Add(apart)
+	p.Suspect(nodeID(2))
+	p.c.setView(4, members(3, vnodes.StateNormal), 1) // a truncated table has new ranges
+	p.refresh()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.mu.tasks) < 10 { // which suspicion a map gives first is a matter of luck
+		t.Fatalf("%d ranges prove nothing", len(p.mu.tasks))
+	}
+	last := p.now.Add(p.Grace)
+	for _, task := range p.mu.tasks {
+		if task.settled(last.Add(-apart/2), p.pause()); task.urgent.Before(last) {
+			t.Errorf("range %v comes first at %v; an owner is suspected since %v", task.rng, task.urgent, last)
+		}
+	}
+}

@@ -80,8 +80,11 @@ func TestVerificationTakesNoUrgencyAway(t *testing.T) {
 		m.write(insert(1, 1, 10, "no hint was kept"))
 		m.repairer.Suspect(m.id)
 		time.Sleep(m.repairer.Grace)
+		agreed, failed := c.verdicts()
 		if p, err := m.repairer.Repair(context.Background(), [16]byte{1}, testTable, true, nil); err != nil || p.Rows == 0 {
 			t.Fatal(p, err)
+		} else if a, f := c.verdicts(); a-agreed != uint64(p.Done-1) || f != failed {
+			t.Errorf("of %d ranges, all compared and one of them different, %d are counted as agreed and %d as failed", p.Done, a-agreed, f-failed)
 		}
 		m.repairer.mu.Lock()
 		defer m.repairer.mu.Unlock()
@@ -91,6 +94,14 @@ func TestVerificationTakesNoUrgencyAway(t *testing.T) {
 			}
 		}
 	})
+}
+
+// verdicts sums what the nodes count of the sessions that they drove.
+func (c *cluster) verdicts() (agreed, failed uint64) {
+	for _, m := range c.nodes {
+		agreed, failed = agreed+m.repairer.stats.agreed.Load(), failed+m.repairer.stats.failed.Load()
+	}
+	return agreed, failed
 }
 
 // quiet ends all comparisons that nobody asks for, and gives the node that drives a key's range.

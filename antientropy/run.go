@@ -73,7 +73,7 @@ func (r *Repairer) drive(ctx context.Context, t *task, report func(stream.Differ
 	if gone {
 		return out, err
 	}
-	r.count(out, agreed)
+	r.count(out, err == nil, agreed)
 	if err != nil {
 		r.Logger.Info("anti-entropy: a range was not compared with all its owners", "table", t.name(), "range", t.rng, "why", err)
 	} else if out.Rows > 0 && report == nil {

@@ -51,6 +51,22 @@ func TestNowFollowsTheWallClockAndNeverRepeats(t *testing.T) {
 	}
 }
 
+// TestLookingMovesNothing: of two clocks on one machine one looks at the wall clock all the time. Both tell the same time (node/sim/BUGS.md, 7).
+func TestLookingMovesNothing(t *testing.T) {
+	passed := time.Duration(0)
+	o := Options{Wall: func() time.Time { return time.UnixMicro(noon).Add(600 + passed) }, Mono: func() time.Duration { return 700 + passed }}
+	curious, other := mustNew(t, o), mustNew(t, o)
+	defer curious.Close()
+	defer other.Close()
+	for passed < compareEvery/2 { // then the other looks, too
+		curious.Check()
+		passed += 137 * time.Nanosecond
+		if a, b := curious.Time(), other.Time(); a != b {
+			t.Fatalf("after %v the one that looks tells %d, the other %d", passed, a-noon, b-noon)
+		}
+	}
+}
+
 func TestWallClockJumps(t *testing.T) {
 	wall := newWall(noon)
 	var stored atomic.Int64

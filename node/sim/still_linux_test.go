@@ -53,7 +53,11 @@ func startStill(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sim: the runtime's sysmon could not be stopped; on a busy machine not every seed repeats itself:", err)
 	}
-	_, err = open.Write(make([]byte, 1))
+	how := []byte{moving}
+	if tid != 0 {
+		how[0] = stopped
+	}
+	_, err = open.Write(how)
 	open.Close()
 	if tid != 0 { // a thread's end is its tracer's to see, before its process ends
 		var status unix.WaitStatus
@@ -62,12 +66,16 @@ func startStill(ctx context.Context, args []string, out io.Writer) error {
 	return errors.Join(err, c.Wait())
 }
 
-// waitGate returns once the parent has stopped the child's sysmon.
-func waitGate() error {
+// What comes through the gate: whether sysmon is stopped.
+const moving, stopped byte = 0, 1
+
+// waitGate returns once the parent has stopped the child's sysmon, or found that it can't.
+func waitGate() (still bool, err error) {
 	gate := os.NewFile(3, "gate")
 	defer gate.Close()
-	_, err := gate.Read(make([]byte, 1))
-	return err
+	var how [1]byte
+	_, err = gate.Read(how[:])
+	return how[0] == stopped, err
 }
 
 // stopSysmon stops the thread that the runtime started first, while it sleeps.

@@ -33,6 +33,7 @@ type scenario struct {
 	drop   []int // faults left out, by number
 	steps  int   // of each session; 0: until the time is over
 	short  bool  // in plain go test
+	twice  bool  // run it again, and compare the histories
 }
 
 // report is what came of a run.
