@@ -27,6 +27,8 @@ var Bugs = []Bug{
 	{"exec/page-state-repeats-a-row", "a page begins with the last row of the page before"},
 	{"exec/page-state-skips-a-row", "a page begins behind the first row that the page before had no room for"},
 	{"exec/short-page-ends-the-read", "a page of the replicas that ended early is taken for the end of what was asked"},
+	{"exec/started-read-at-one", "a read that goes on by callbacks is answered from one replica, whatever its level"},
+	{"exec/started-write-failure-ignored", "a write that goes on by callbacks is acknowledged though it failed"},
 	{"exec/static-row-lost-at-page-edge", "a partition with statics alone is skipped where a page ends before it"},
 	{"hints/expired-still-sent", "hints older than their limit are delivered"},
 	{"hints/loss-not-told", "hints that had no room are not counted as lost"},

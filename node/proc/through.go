@@ -9,7 +9,8 @@ import (
 	"nodedb/query/wire"
 )
 
-// Through is a node as a client of package check: one connection, made when it is first needed, and again after it broke. Safe for concurrent use.
+// Through is a node as a client of package check: one connection, made when it is first needed, and again after it broke. To every other node it prepares
+// statements and executes them, as drivers do; to the rest it sends their text. Safe for concurrent use.
 type Through struct {
 	node *Node
 	mu   struct {
@@ -75,7 +76,7 @@ func (t *Through) Run(ctx context.Context, s *check.Statement) check.Result {
 		return check.Result{Outcome: check.Refused, Err: err}
 	}
 	p := wire.Params{Consistency: uint16(s.Level), PageSize: int32(s.PageSize), PageState: s.PageState, HasTimestamp: s.Timestamp != 0, Timestamp: s.Timestamp}
-	res, err := c.Query(ctx, s.CQL, &p)
+	res, err := t.ask(ctx, c, s.CQL, &p)
 	if err != nil {
 		return check.Failed(err)
 	}
@@ -87,4 +88,15 @@ func (t *Through) Run(ctx context.Context, s *check.Statement) check.Result {
 		return check.Failed(err)
 	}
 	return out
+}
+
+func (t *Through) ask(ctx context.Context, c *wire.Client, cql string, p *wire.Params) (*wire.Result, error) {
+	if t.node.Index%2 == 1 {
+		return c.Query(ctx, cql, p)
+	}
+	st, err := c.Prepare(ctx, cql)
+	if err != nil {
+		return nil, err
+	}
+	return c.Execute(ctx, st, p)
 }

@@ -297,10 +297,11 @@ func (w *world) heal() {
 	w.wasMet()
 }
 
-// clients gives one client a machine.
+// clients gives one client a machine; every other one prepares its statements.
 func (w *world) clients() (list []check.Client) {
 	for _, m := range w.machines {
-		c := &client{m: m}
+		c := &client{m: m, prepares: (w.seed+uint64(m.i))%2 == 0}
+		c.mu.ids = map[string][16]byte{}
 		if w.halves != nil {
 			c.told = func(begun time.Time, s *check.Statement, o check.Outcome) { w.halves.told(m.i, begun, s, o) }
 		}

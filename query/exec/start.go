@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"nodedb/coordinator"
+	"nodedb/coordinator/consistency"
+	"nodedb/node/fault"
 	"nodedb/node/storage"
 	"nodedb/query/plan"
 )
@@ -87,7 +89,7 @@ type startedWrite struct {
 
 func (s *startedWrite) end(err error) {
 	s.x.started.writes.Add(-1)
-	if err != nil {
+	if err != nil && !fault.Planted("exec/started-write-failure-ignored") {
 		s.done(nil, wireError(err))
 		return
 	}
@@ -158,7 +160,11 @@ func (s *startedRead) fetch() {
 	s.walk.shape(&s.spec)
 	s.walk.reads++
 	// The request is the coordinator's, which may send repairs for it after it has answered.
-	s.x.cluster.Read(s.ctx, &coordinator.ReadRequest{Level: s.params.Level, Table: s.walk.sel.Table, Spec: s.spec}, s.onPage)
+	level := s.params.Level
+	if fault.Planted("exec/started-read-at-one") {
+		level = consistency.One
+	}
+	s.x.cluster.Read(s.ctx, &coordinator.ReadRequest{Level: level, Table: s.walk.sel.Table, Spec: s.spec}, s.onPage)
 }
 
 // take takes a page. Most often it is the only one.
