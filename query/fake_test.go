@@ -37,6 +37,7 @@ type oneNode struct {
 		byteLimit int   // of a read's page, to make pages small; 0: the storage's own
 		workLimit int
 		kind      coordinator.WriteKind // of the last write
+		level     consistency.Level     // of the last write or read
 	}
 }
 
@@ -66,14 +67,16 @@ func newOneNode(t testing.TB) *oneNode {
 
 func (n *oneNode) Catalog() *schema.Catalog { return n.catalog.Load() }
 
-func (n *oneNode) failure() error {
+// asked notes the level of a write or read, and gives what it fails with.
+func (n *oneNode) asked(level consistency.Level) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.mu.level = level
 	return n.mu.fail
 }
 
 func (n *oneNode) Write(_ context.Context, r *coordinator.WriteRequest, done func(error)) {
-	if err := n.failure(); err != nil {
+	if err := n.asked(r.Level); err != nil {
 		done(err)
 		return
 	}
@@ -100,7 +103,7 @@ func (n *oneNode) lastKind() coordinator.WriteKind {
 }
 
 func (n *oneNode) Read(ctx context.Context, r *coordinator.ReadRequest, done func([]byte, error)) {
-	if err := n.failure(); err != nil {
+	if err := n.asked(r.Level); err != nil {
 		done(nil, err)
 		return
 	}

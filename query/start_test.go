@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"nodedb/coordinator"
+	"nodedb/coordinator/consistency"
 	"nodedb/query/wire"
 )
 
@@ -75,8 +76,13 @@ func TestStart(t *testing.T) {
 			n.mu.fail = failure
 			n.mu.Unlock()
 			p := testParams()
-			p.Values = c.values
+			p.Values, p.Level = c.values, consistency.Two
 			got, started, gotErr := startOrExecute(e, s, prepared.ID, p)
+			n.mu.Lock()
+			if started && n.mu.level != p.Level {
+				t.Errorf("%s: asked at %s", c.text, n.mu.level)
+			}
+			n.mu.Unlock()
 			want, wantErr := e.Execute(context.Background(), s, prepared.ID, p)
 			if started != c.starts {
 				t.Errorf("%s: started: %v", c.text, started)

@@ -61,7 +61,7 @@ func (w *edges) step(ctx context.Context, s *Session) {
 		return
 	}
 	size := 1 + s.rand.IntN(edgePage)
-	if rows, ok := s.scan(ctx, "edges", Statement{CQL: w.query(), Level: w.suite.o.Level, PageSize: size}); ok {
+	if rows, ok := s.scan(ctx, "edges", Statement{CQL: w.query(), Level: w.suite.o.Read, PageSize: size}); ok {
 		w.judge(size, rows)
 	}
 }

@@ -62,7 +62,7 @@ func (w *scans) step(ctx context.Context, s *Session) {
 			query += " ORDER BY c DESC"
 		}
 	}
-	st := Statement{CQL: query, Level: w.suite.o.Level, PageSize: 5 + s.rand.IntN(40)}
+	st := Statement{CQL: query, Level: w.suite.o.Read, PageSize: 5 + s.rand.IntN(40)}
 	rows, ok := s.scan(ctx, "scans", st)
 	if !ok {
 		return

@@ -67,7 +67,7 @@ func (s *Session) writeAt(ctx context.Context, key, cql string, level consistenc
 		st.Timestamp = s.stamp
 	}
 	outcome := s.do(ctx, key, st).Outcome
-	if outcome == Done && st.Level == consistency.One {
+	if outcome == Done && st.Level == consistency.One && s.suite.o.Level != consistency.One {
 		return Unknown // reads at the suite's level may see it or not
 	}
 	return outcome
@@ -85,7 +85,7 @@ func (s *Session) writeLevel() consistency.Level {
 
 // read runs a SELECT whose answer is one page; ok is false if there was none.
 func (s *Session) read(ctx context.Context, key, cql string) (rows []string, ok bool) {
-	r := s.do(ctx, key, &Statement{CQL: cql, Level: s.suite.o.Level})
+	r := s.do(ctx, key, &Statement{CQL: cql, Level: s.suite.o.Read})
 	return r.Rows, r.Outcome == Done
 }
 
@@ -149,7 +149,7 @@ func (s *Session) page(ctx context.Context, key string, st Statement) (Result, b
 
 // readAll is a final read, of all pages. A failure is a violation.
 func (s *Session) readAll(ctx context.Context, workload, cql string) (rows []string, ok bool) {
-	st := Statement{CQL: cql, Level: s.suite.o.Level, PageSize: finalPage}
+	st := Statement{CQL: cql, Level: s.suite.o.Read, PageSize: finalPage}
 	for {
 		page := st
 		r := s.insist(ctx, "final "+workload, &page)

@@ -73,7 +73,7 @@ func (v *versions) read(f floor, n int) (rule, why string) {
 	case n < f.acked:
 		return "stale", fmt.Sprintf("%d was read, and %d had been acknowledged before the read began", n, f.acked)
 	case n < f.seen && f.seen <= v.mu.acked:
-		return "backwards", fmt.Sprintf("%d was read, and %d had been read before", n, f.seen)
+		return RuleBackwards, fmt.Sprintf("%d was read, and %d had been read before", n, f.seen)
 	case n < f.seen:
 		return RuleUnhappened, fmt.Sprintf("%d was read, and %d, never acknowledged, had been read before", n, f.seen)
 	}

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+
+	"nodedb/node/check"
 )
 
 const (
@@ -155,6 +158,9 @@ func (t *tally) sums(f *family) (s sums) {
 	for _, k := range f.meets {
 		met[k] = 0 // to be shown if no seed met it
 	}
+	if f.watch {
+		met[kindJudged] = 0
+	}
 	for _, r := range t.reports {
 		s.acked, s.refused, s.unknown = s.acked+r.Acked, s.refused+r.Refused, s.unknown+r.Unknown
 		s.seconds, s.cpu = s.seconds+r.Seconds, s.cpu+r.CPU
@@ -193,7 +199,29 @@ func (t *tally) rows(f *family) {
 	}
 }
 
-// shrink leaves faults and operations out as long as a seed still fails.
+// sortOf is what a failure is about, whatever keys, machines and times it names: of a violation workload and rule, else what stands before the colon.
+func sortOf(failure string) string {
+	what, more, _ := strings.Cut(failure, ": ")
+	if slices.Contains(append(check.Names(), check.AskedFor()...), what) {
+		rule, _, _ := strings.Cut(more, ": ")
+		what += ": " + rule
+	}
+	return strings.Map(func(c rune) rune {
+		if unicode.IsDigit(c) {
+			return -1
+		}
+		return c
+	}, what)
+}
+
+// alike reports whether a run failed in one of the ways in which another did.
+func alike(r, other *report) bool {
+	return slices.ContainsFunc(r.Failures, func(a string) bool {
+		return slices.ContainsFunc(other.Failures, func(b string) bool { return sortOf(a) == sortOf(b) })
+	})
+}
+
+// shrink leaves faults and operations out as long as a seed still fails in the same way.
 func shrink(r *report) *report {
 	best := r
 	runs := 0
@@ -202,7 +230,7 @@ func shrink(r *report) *report {
 			return false
 		}
 		next := runWorker(r.Family, r.Seed, 1, drop, steps)[0]
-		if len(next.Failures) == 0 {
+		if !alike(next, r) {
 			return false
 		}
 		best = next

@@ -17,7 +17,8 @@ type conf struct {
 	nodes    int // the last joiners of them join while the sessions work
 	joiners  int
 	rf       int
-	level    consistency.Level
+	level    consistency.Level // of writes
+	reads    consistency.Level
 	tokens   []int // by machine
 	sync     string
 	period   time.Duration // of sync periodic
@@ -46,6 +47,7 @@ func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 // newConf draws a configuration: small clusters, in which everything happens sooner.
 func newConf(r *rand.Rand) conf {
 	c := conf{nodes: 3 + r.IntN(3), rf: 3, level: pick(r, consistency.Quorum, consistency.Quorum, consistency.Quorum, consistency.LocalQuorum)}
+	c.reads = c.level
 	weight := pick(r, 1, 4, 8, 16)
 	for range c.nodes {
 		c.tokens = append(c.tokens, weight)
@@ -75,10 +77,24 @@ func (c *conf) repair(r *rand.Rand) {
 }
 
 // loosen draws what only some families, or seeds, have: writes at other levels, and where no fault takes a node down, syncs now and then.
-func (c *conf) loosen(r *rand.Rand, whole bool) {
+func (c *conf) loosen(r *rand.Rand, faults []*fault) {
 	c.vary = r.IntN(3) == 0
-	if whole {
+	if !slices.ContainsFunc(faults, (*fault).takesDown) {
 		c.sync = pick(r, "batch", "periodic")
+	}
+}
+
+// otherLevels are levels of writes and reads, beside QUORUM, at which a read asks a replica of every acknowledged write: the last where there are at most three.
+var otherLevels = [...][2]consistency.Level{{consistency.One, consistency.All}, {consistency.All, consistency.One}, {consistency.Two, consistency.Two}}
+
+// replicate draws how many replicas there are, and other levels in one seed of four, where the family leaves that open; from a source of its own, as repair.
+func (c *conf) replicate(r *rand.Rand, f *family) {
+	rf, other, levels := pick(r, 3, 3, 3, 2, 4, 5), r.IntN(4) == 0, otherLevels[r.IntN(len(otherLevels))]
+	if !f.ownRF {
+		c.rf = min(rf, c.founders())
+	}
+	if other && !f.quorum && (levels[0] != consistency.Two || c.rf <= 3) {
+		c.level, c.reads = levels[0], levels[1]
 	}
 }
 
@@ -112,6 +128,6 @@ func (c *conf) apply(i int, to *config.Config) {
 }
 
 func (c *conf) String() string {
-	return fmt.Sprintf("%d nodes, the last %d join, rf %d, %s, tokens %v, sync %s %v, hints %v %d B %d B/s, compared in %v after %v, timeouts %v %v %v, net %+v, %d sessions thinking %v for %v, %v, vary %t, reread %t, %d steady",
-		c.nodes, c.joiners, c.rf, c.level, c.tokens, c.sync, c.period, c.window, c.hints, c.rate, c.target, c.grace, c.write, c.read, c.scan, c.net, c.sessions, c.think, c.busy, c.loads, c.vary, c.reread, c.steady)
+	return fmt.Sprintf("%d nodes, the last %d join, rf %d, writes at %s, reads at %s, tokens %v, sync %s %v, hints %v %d B %d B/s, compared in %v after %v, timeouts %v %v %v, net %+v, %d sessions thinking %v for %v, %v, vary %t, reread %t, %d steady",
+		c.nodes, c.joiners, c.rf, c.level, c.reads, c.tokens, c.sync, c.period, c.window, c.hints, c.rate, c.target, c.grace, c.write, c.read, c.scan, c.net, c.sessions, c.think, c.busy, c.loads, c.vary, c.reread, c.steady)
 }

@@ -25,8 +25,10 @@ type family struct {
 	memberlist bool
 	// blind: its sessions only write; what they wrote is read in the end.
 	blind bool
-	// whole: no fault takes a node down, so that commitlog_sync may be periodic.
-	whole bool
+	// ownRF: its shape says how many replicas there are.
+	ownRF bool
+	// quorum: what it promises, or judges, holds of writes and reads at QUORUM.
+	quorum bool
 	// mend is what makes the replicas equal in the end.
 	mend mend
 }
@@ -85,27 +87,27 @@ var families = []*family{
 			return &fault{kind: kindFsync, last: ms(r, 100, 5000), who: one(r, c), after: operations(r), keep: pick(r, 0, 50)}
 		})
 	}},
-	{name: "partition", row: "10", whole: true, watch: true, meets: []kind{kindPartition}, shape: func(r *rand.Rand, c *conf) {
+	{name: "partition", row: "10", watch: true, ownRF: true, quorum: true, meets: []kind{kindPartition}, shape: func(r *rand.Rand, c *conf) {
 		c.nodes = pick(r, 3, 5)
 		c.rf = c.nodes // else a majority of nodes may hold a minority of a row's replicas
 		c.busy = 60 * time.Second
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return []*fault{{kind: kindPartition, at: ms(r, 3000, 10000), last: ms(r, 14000, 40000), who: shuffled(r, all(c))[:1+r.IntN(c.nodes/2)]}}
 	}},
-	{name: "odd", row: "11", whole: true, agree: 30 * time.Second, meets: []kind{kindOneWay, kindRing, kindBridge}, shape: func(r *rand.Rand, c *conf) {
+	{name: "odd", row: "11", agree: 30 * time.Second, meets: []kind{kindOneWay, kindRing, kindBridge}, shape: func(r *rand.Rand, c *conf) {
 		c.nodes = 4 + r.IntN(2) // three in a ring are whole
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault {
 			return &fault{kind: pick(r, kindOneWay, kindRing, kindBridge), last: ms(r, 2000, 15000), who: shuffled(r, all(c))[:1+r.IntN(2)]}
 		})
 	}},
-	{name: "lossy", row: "13", whole: true, meets: []kind{kindNet}, faults: func(r *rand.Rand, c *conf) []*fault {
+	{name: "lossy", row: "13", meets: []kind{kindNet}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault { return &fault{kind: kindNet, last: ms(r, 5000, 25000), net: lossyNet(r)} })
 	}},
-	{name: "pause", row: "14", whole: true, meets: []kind{kindPause}, faults: func(r *rand.Rand, c *conf) []*fault {
+	{name: "pause", row: "14", meets: []kind{kindPause}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault { return &fault{kind: kindPause, last: ms(r, 1000, 20000), who: one(r, c)} })
 	}},
-	{name: "ties", row: "18", whole: true, blind: true, meets: []kind{kindNet}, shape: func(r *rand.Rand, c *conf) {
+	{name: "ties", row: "18", blind: true, meets: []kind{kindNet}, shape: func(r *rand.Rand, c *conf) {
 		if r.IntN(2) == 0 {
 			onlyReads(c)
 		}
@@ -135,11 +137,11 @@ var families = []*family{
 		c.hints, c.window, c.target, c.grace = 1<<30, 3*time.Hour, never, never
 		c.rate = pick[int64](r, 8<<10, 64<<10, 32<<20) // slow ones are still under way when their holders fail
 	}, faults: handoffFaults},
-	{name: "logged", row: "29", meets: []kind{kindKill, kindPower, kindPartition, kindNet}, shape: func(r *rand.Rand, c *conf) {
+	{name: "logged", row: "29", quorum: true, meets: []kind{kindKill, kindPower, kindPartition, kindNet}, shape: func(r *rand.Rand, c *conf) {
 		c.loads = []string{"logged", "registers"}
 		c.think = pick(r, 20*time.Millisecond, 100*time.Millisecond) // a crash finds some under way
 	}, faults: loggedFaults},
-	{name: "repair", row: "-", shape: func(r *rand.Rand, c *conf) {
+	{name: "repair", row: "-", ownRF: true, shape: func(r *rand.Rand, c *conf) {
 		c.nodes = 3 + 2*r.IntN(2)
 		c.rf = c.nodes
 		c.hints, c.target, c.grace = 1, pick(r, 10*time.Second, 20*time.Second), time.Second // no hint has room
@@ -171,13 +173,13 @@ var families = []*family{
 			return away(r, c, all(c))
 		}), mildLoss(r, c))
 	}},
-	{name: "memory", row: "-", meets: []kind{kindKill, kindPower, kindRestart}, shape: func(r *rand.Rand, c *conf) {
+	{name: "memory", row: "-", ownRF: true, quorum: true, meets: []kind{kindKill, kindPower, kindRestart}, shape: func(r *rand.Rand, c *conf) {
 		readsShape(c)
 		c.loads = []string{"memory", "appends"}
 	}, faults: memoryFaults},
-	{name: "join", row: "4, 22", meets: []kind{kindJoin, kindLate, kindStale, kindUnwritten}, shape: joinShape, faults: joinFaults},
+	{name: "join", row: "4, 22", quorum: true, meets: []kind{kindJoin, kindLate, kindStale, kindUnwritten}, shape: joinShape, faults: joinFaults},
 	{name: "gossip", row: "12", memberlist: true, agree: 30 * time.Second, meets: []kind{kindPartition, kindKill, kindRestart}, shape: func(_ *rand.Rand, c *conf) {
-		c.nodes, c.rf = 3, 3
+		c.nodes = 3
 	}, faults: func(r *rand.Rand, c *conf) []*fault {
 		return oneByOne(r, c, func() *fault {
 			return &fault{kind: pick(r, kindPartition, kindKill, kindRestart), last: ms(r, 100, 15000), who: one(r, c), after: operations(r), keep: 100}

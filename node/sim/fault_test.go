@@ -45,8 +45,14 @@ const (
 	kindJoin      kind = "join"      // a machine that was off until then joins; met if it is a full member while the sessions work
 	kindUnwritten kind = "unwritten" // no write arrives at who
 	kindLate      kind = "late"      // it hears of a new ring from those alone who refuse what it sends under an older one; met if there was one
+	kindJudged    kind = "judged"    // no fault: a partition's majority was asked often enough for a verdict
 	kindStale     kind = "stale"     // nothing of the metadata log arrives at it; met if it lags behind another machine in the end
 )
+
+// takesDown reports whether the fault ends a node without a clean stop, or may: a join that fails does.
+func (f *fault) takesDown() bool {
+	return f.kind == kindKill || f.kind == kindPower || f.kind == kindFsync || f.kind == kindJoin
+}
 
 func (f *fault) String() string {
 	s := fmt.Sprintf("%s at %v for %v of %v", f.kind, f.at, f.last, f.who)

@@ -14,11 +14,11 @@ import (
 // joinBound is how long a machine that has not joined while the sessions worked may take for it when all is well.
 const joinBound = 60 * time.Second
 
-// joinShape: with three founders and two joiners some ranges keep one of their owners.
+// joinShape: with three founders, two joiners and three replicas some ranges keep one of their owners.
 func joinShape(r *rand.Rand, c *conf) {
 	founders := pick(r, 3, 3, 4)
 	c.joiners = 1 + r.IntN(2)
-	c.nodes, c.rf = founders+c.joiners, 3
+	c.nodes = founders + c.joiners
 	for i := range c.tokens {
 		c.tokens[i] = min(c.tokens[i], 4) // ranges of ten tables are streamed one by one
 	}

@@ -21,7 +21,7 @@ var (
 	seed   = flag.Uint64("seed", 1, "the first seed")
 	only   = flag.String("family", "", "families, joined by commas; default all; list: name them")
 	twice  = flag.Uint64("twice", 0, "run one in so many seeds twice, and compare the histories; 0: none, but crash-one's in plain go test")
-	traced = flag.String("story", "", "write the history of the last seed to this file")
+	traced = flag.String("story", "", "write the history of the one seed to this file")
 	drop   = flag.String("drop", "", "numbers of faults to leave out, joined by commas")
 	steps  = flag.Int("steps", 0, "operations of each session; 0: as many as fit")
 	worker = flag.Bool("worker", false, "a campaign's child: one line of JSON a seed")
@@ -46,6 +46,9 @@ func TestMain(m *testing.M) {
 		}
 		debug.SetGCPercent(-1) // see world.settle
 		os.Exit(m.Run())
+	case *seeds > 1 && *traced != "":
+		fmt.Fprintln(os.Stderr, "sim: -story is of one seed: give -seeds 1, -seed and -family")
+		os.Exit(2)
 	case *seeds > 1:
 		os.Exit(campaign())
 	default:

@@ -15,7 +15,7 @@ const (
 	settleAfter = 10 * time.Second
 	// mostFailed is how many statements of the majority may fail after that, in a hundred.
 	mostFailed = 1
-	// enough statements of the majority have to have been tried for a share to mean something.
+	// enough statements of the majority have to have been tried for a share to mean something. In how many seeds they were is shown: kindJudged.
 	enough = 100
 )
 
@@ -73,7 +73,12 @@ func (h *halves) judge() {
 	if h.mu.acked > 0 {
 		h.w.fail("a minority acknowledged %d statements at %s", h.mu.acked, h.w.conf.level)
 	}
-	if h.mu.tried >= enough && h.mu.failed*100 > h.mu.tried*mostFailed {
+	if h.mu.tried < enough {
+		h.w.history.say("partition: too few of the majority for a verdict")
+		return
+	}
+	h.w.met(kindJudged)
+	if h.mu.failed*100 > h.mu.tried*mostFailed {
 		h.w.fail("%d of %d statements failed in the majority, %v after the partition", h.mu.failed, h.mu.tried, settleAfter)
 	}
 }

@@ -62,6 +62,7 @@ type report struct {
 type world struct {
 	scenario
 	conf     conf
+	faults   []*fault // also those left out
 	net      *simnet.Network
 	machines []*machine
 	suite    *check.Suite
@@ -97,7 +98,6 @@ func newWorld(s scenario, logs bool) *world {
 	r := w.rand("conf")
 	w.conf = newConf(r)
 	w.conf.repair(w.rand("repair"))
-	w.conf.loosen(w.rand("loosen"), s.family.whole)
 	w.conf.mend = s.family.mend
 	if s.family.shape != nil {
 		s.family.shape(r, &w.conf)
@@ -108,6 +108,9 @@ func newWorld(s scenario, logs bool) *world {
 			w.conf.tokens[i] = shortTokens
 		}
 	}
+	w.conf.replicate(w.rand("replicate"), s.family)
+	w.faults = s.family.faults(w.rand("faults"), &w.conf)
+	w.conf.loosen(w.rand("loosen"), w.faults)
 	if s.family.watch {
 		w.halves = &halves{w: w}
 	}
@@ -123,7 +126,7 @@ func newWorld(s scenario, logs bool) *world {
 		w.machines = append(w.machines, newMachine(w, i+1))
 	}
 	w.suite = check.New(check.Options{
-		Seed: s.seed, Level: w.conf.level, Sessions: w.conf.sessions, Think: w.conf.think, Steps: s.steps, Workloads: w.conf.workloads(), Vary: w.conf.vary, Reread: w.conf.reread,
+		Seed: s.seed, Level: w.conf.level, Read: w.conf.reads, Sessions: w.conf.sessions, Think: w.conf.think, Steps: s.steps, Workloads: w.conf.workloads(), Vary: w.conf.vary, Reread: w.conf.reread,
 		Replication: fmt.Sprintf("{'class': 'SimpleStrategy', 'replication_factor': %d}", w.conf.rf),
 	})
 	return w
@@ -229,7 +232,7 @@ func (w *world) safety(clients []check.Client) {
 	defer cancel()
 	var faults sync.WaitGroup
 	start := func(late bool) {
-		for i, f := range w.family.faults(w.rand("faults"), &w.conf) {
+		for i, f := range w.faults {
 			if f.late == late && !slices.Contains(w.drop, i) {
 				faults.Go(func() { w.inject(f) })
 			}
@@ -330,7 +333,7 @@ func (w *world) end() {
 
 func (w *world) report() *report {
 	r := &report{Family: w.family.name, Seed: w.seed, Hash: w.history.hash(), Met: w.mu.met, Failures: w.mu.failures, history: w.history,
-		Virtual: w.history.now(), Faults: len(w.family.faults(w.rand("faults"), &w.conf))}
+		Virtual: w.history.now(), Faults: len(w.faults)}
 	r.Acked, r.Refused, r.Unknown = w.suite.History().Counts()
 	r.Reads, _ = w.suite.History().Acked()
 	for _, n := range w.mu.fates {
