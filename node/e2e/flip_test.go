@@ -104,7 +104,11 @@ func copyDir(t *testing.T, from, to string) {
 	}
 }
 
-const flipRows = 2000
+const (
+	flipRows = 2000
+	// lastEvery: the last generation writes every third row once more.
+	lastEvery = 3
+)
 
 // flipRow is row i after so many writes.
 func flipRow(i, writes int) string {
@@ -134,9 +138,9 @@ func flipStore(t *testing.T) (c *proc.Cluster, want []string) {
 	exec1(t, dial(t, n), "CREATE KEYSPACE f WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}",
 		"CREATE TABLE f.t (p int, c int, v text, PRIMARY KEY (p, c))", "CREATE TABLE f.tail (k int PRIMARY KEY, v text)")
 	writes := make([]int, flipRows)
-	for _, every := range []int{1, 5, 7, 3} {
+	for _, every := range []int{1, 5, 7, lastEvery} {
 		writeFlipRows(t, n, writes, every)
-		if every != 3 { // a start writes what the log holds to an sstable
+		if every != lastEvery { // a start writes what the log holds to an sstable
 			kill(t, n)
 			start(t, c, n)
 		}
@@ -154,16 +158,31 @@ func flipStore(t *testing.T) (c *proc.Cluster, want []string) {
 	return c, want
 }
 
-// older reports whether rows are those of an earlier moment: fewer of them, or written fewer times.
-func older(rows []string) bool {
-	for _, r := range rows {
-		var p, i, times, again int
-		_, err := fmt.Sscanf(r, "%d|%d|value %d, written %d times", &p, &i, &again, &times)
-		if err != nil || again != i || r != flipRow(i, times) {
+// older reports whether rows are those of an earlier moment: all that the sstables have, and of the last generation, which the log alone has, some are missing.
+// Which were the last to come is not known: they come over several connections.
+func older(got, want []string) bool {
+	var writes [flipRows]int
+	for _, r := range want {
+		i, times, ok := parseFlipRow(r)
+		if !ok {
+			return false
+		}
+		writes[i] = times
+	}
+	for _, r := range got {
+		i, times, ok := parseFlipRow(r)
+		if !ok || times != writes[i] && (i%lastEvery != 0 || times != writes[i]-1) {
 			return false
 		}
 	}
-	return len(rows) <= flipRows
+	return len(got) == len(want)
+}
+
+// parseFlipRow reads a row: its number, and how many times it was written.
+func parseFlipRow(r string) (i, times int, ok bool) {
+	var p, c int
+	_, err := fmt.Sscanf(r, "%d|%d|value %d, written %d times", &p, &c, &i, &times)
+	return i, times, err == nil && i >= 0 && i < flipRows && r == flipRow(i, times)
 }
 
 // verdict is what came of a damage.
@@ -190,7 +209,7 @@ func outcome(t *testing.T, n *proc.Node, d damage, want []string) (verdict, stri
 			switch {
 			case slices.Equal(got, want):
 				return right, ""
-			case d.size >= 0 && kindOfFile(d.path) == "log" && older(got):
+			case d.size >= 0 && kindOfFile(d.path) == "log" && older(got, want):
 				return shorter, proc.Difference(got, want, true)
 			}
 			return wrong, proc.Difference(got, want, true)
@@ -211,7 +230,8 @@ func outcome(t *testing.T, n *proc.Node, d damage, want []string) (verdict, stri
 }
 
 // TestRow8Flips: one bit of a stopped node's files is flipped, or a file is cut short. The node refuses to start, or stops when it comes upon it, and names
-// the file; or it answers right.
+// the file; or it answers right. A log that was cut is the exception: its end looks as it would after a power loss before a sync. With one replica, as here, nobody
+// can tell, and the node answers as of an earlier moment; the other replicas of a row know better (TestRow8Hints reads at QUORUM).
 func TestRow8Flips(t *testing.T) {
 	t.Parallel()
 	began, rounds := begins(), count(3, 400)
@@ -234,6 +254,6 @@ func TestRow8Flips(t *testing.T) {
 			t.Errorf("%s: %s", d, why)
 		}
 	}
-	report(t, 8, began, "%d damages of sstables, log and manifest: %d refused, %d answered right, %d logs cut to an earlier end, %d wrong", rounds,
+	report(t, 8, began, "%d damages of sstables, log and manifest: %d refused, %d answered right, %d logs cut to an earlier end, which one replica can't tell, %d wrong", rounds,
 		counts[refused], counts[right], counts[shorter], counts[wrong])
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +26,7 @@ var (
 )
 
 // TestPlanted looks for each planted bug with the test that caught it before, and if that doesn't now with every suite that its code is linked into: the bug's own
-// package first, then the others, the small ones before the large. Then it asks the seed of node/sim that caught it before. What catches a bug has to pass without
+// package first, then the others, the small ones before the large. Then it asks the seeds of node/sim's family that caught it before. What catches a bug has to pass without
 // it. It fails if a bug is missed.
 func TestPlanted(t *testing.T) {
 	if *only == "list" {
@@ -34,7 +35,7 @@ func TestPlanted(t *testing.T) {
 		}
 		return
 	}
-	at := planted(t)
+	at, on := planted(t), commit(t)
 	var bugs []fault.Bug
 	for _, b := range fault.Bugs {
 		if *only == "" || slices.Contains(strings.Split(*only, ","), b.Name) {
@@ -52,7 +53,11 @@ func TestPlanted(t *testing.T) {
 	if err := sim.compiled(); err != nil {
 		t.Fatal(err)
 	}
-	free := &control{sim: sim, ok: map[place]bool{}}
+	searched, err := toSearch(sim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := &control{sim: sim, searched: searched, ok: map[place]bool{}}
 	fmt.Print(head)
 	caught := make([]verdict, len(bugs))
 	next := make(chan int)
@@ -76,8 +81,22 @@ func TestPlanted(t *testing.T) {
 	all.Wait()
 	report(t, bugs, caught)
 	if *record {
-		save(t, known, bugs, caught)
+		save(t, on, known, bugs, caught)
 	}
+}
+
+// commit names what is tested, for the record; "-dirty" behind it says that files were changed since.
+func commit(t *testing.T) string {
+	if !*record {
+		return ""
+	}
+	cmd := exec.Command("git", "describe", "--always", "--dirty", "--exclude=*")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal("git describe: ", err)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // verdict is what became of one bug.
@@ -102,15 +121,15 @@ func (v *verdict) row(b fault.Bug) string {
 const document = `# Planted bugs
 
 %d mistakes that the tag "planted" compiles into the product, one at a time (node/fault/bugs.go), and what fails on each. %d are missed, %d are caught
-in simulation. All of this file is written by
+in simulation. All of this file is written, at commit %s, by
 
     go test ./node/sim/planted -tags planted -run TestPlanted -timeout 0 -v -record
 
 Each bug meets the test that caught it when it was last recorded (planted/testdata/sightings). If that is silent now, or there is none, it meets the tests of its own package, then
 those of every package that links it, small ones first, until one fails and fails again by itself; each suite passes first with the tag and no bug. Then whole nodes run in
-simulation, with the seed that caught the bug when it was last recorded, and a few of the same family if that one doesn't any more. What fails has to pass without the bug. -search looks in
-all families (or -families) for the bugs that no seed has caught yet, with so many seeds as -seeds says; with -bug NAME,… -record keeps what caught these and leaves this table
-alone. Some never will be: what a family doesn't do (found a cluster under faults, conditions) has tests that go for it. Times are those of a shared machine.
+simulation, in the family that caught the bug when it was last recorded, seed by seed from the first until one fails ("after 3 seeds": the third did). What fails has to pass without the
+bug. -search looks in all families (or -families) for the bugs that no seed has caught yet, with so many seeds as -seeds says; with -bug NAME,… -record keeps what caught these and leaves
+this table alone. Some never will be: what a family doesn't do (found a cluster under faults, conditions) has tests that go for it. Times are those of a shared machine.
 
 %s%s`
 
@@ -139,7 +158,7 @@ func summary(caught []verdict) (missed, bySeeds int) {
 }
 
 // save writes the sightings, and the document unless -bug chose some: a table of those would pass for one of all.
-func save(t *testing.T, now map[string]sighting, bugs []fault.Bug, caught []verdict) {
+func save(t *testing.T, on string, now map[string]sighting, bugs []fault.Bug, caught []verdict) {
 	var table strings.Builder
 	for i := range bugs {
 		table.WriteString(caught[i].row(bugs[i]))
@@ -154,7 +173,7 @@ func save(t *testing.T, now map[string]sighting, bugs []fault.Bug, caught []verd
 		return
 	}
 	missed, bySeeds := summary(caught)
-	text := fmt.Sprintf(document, len(bugs), missed, bySeeds, head, table.String())
+	text := fmt.Sprintf(document, len(bugs), missed, bySeeds, on, head, table.String())
 	if err := os.WriteFile(root+"/node/sim/PLANTED.md", []byte(text), 0o644); err != nil {
 		t.Error(err)
 	}

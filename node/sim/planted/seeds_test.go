@@ -24,16 +24,16 @@ import (
 )
 
 var (
-	seeds    = flag.Int("seeds", 2, "seeds of a family of node/sim that look for a bug, beside the one that caught it last")
+	seeds    = flag.Int("seeds", 2, "seeds of a family of node/sim that look for a bug; more where one of those behind caught it last")
 	search   = flag.Bool("search", false, "look also for bugs that no seed has caught yet, in all families")
-	families = flag.String("families", "mixed,reads,memory,join,ties,logged,handoff,repair,suspicion,power,crash-all,partition,lossy,ddl,holder", "families of node/sim that -search goes through")
+	families = flag.String("families", "", "families of node/sim that -search goes through; default all")
 )
 
 // seedLimit is when a seed counts as hung: a hundred times what one takes, on a machine that others use, too.
 const seedLimit = 3 * time.Minute
 
 // sightings keeps what the last run with -record learned, a line a bug: its name, the suite and the test that caught it ("-": none), and the family and seed
-// that did ("-", and how many seeds did not).
+// that did, which is how many it took ("-", and how many seeds did not).
 const sightings = "testdata/sightings"
 
 // sighting is what earlier runs say of a bug.
@@ -88,37 +88,52 @@ type place struct {
 	seed   int
 }
 
-// places are where to look for a bug: at the seed that caught it, and its neighbours, since a change of the product changes what a seed means.
-func (k sighting) places() (list []place) {
-	var through []string
+// places are where to look for a bug: the family that caught it, from its first seed on, so that the number of the one that catches it says how many it took; and
+// those behind it, since a change of the product changes what a seed means. Then, if -search says so, other families.
+func (k sighting) places(searched []string) (list []place) {
+	through := func(family string, many int) {
+		for seed := 1; seed <= many; seed++ {
+			list = append(list, place{family, seed})
+		}
+	}
 	if k.family != "" {
-		list, through = append(list, place{k.family, k.seed}), append(through, k.family)
+		through(k.family, max(*seeds, k.seed))
 	}
-	if *search {
-		through = append(through, strings.Split(*families, ",")...)
-	}
-	for _, family := range through {
-		for seed := 1; seed <= *seeds; seed++ {
-			if p := (place{family, seed}); !slices.Contains(list, p) {
-				list = append(list, p)
-			}
+	for _, family := range searched {
+		if family != k.family {
+			through(family, *seeds)
 		}
 	}
 	return list
 }
 
+// toSearch gives the families that -search goes through, as the flags say.
+func toSearch(sim *suite) ([]string, error) {
+	switch {
+	case !*search:
+		return nil, nil
+	case *families != "":
+		return strings.Split(*families, ","), nil
+	}
+	out, err := exec.Command(sim.binary, "-family", "list").Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s -family list: %w", sim.folder, err)
+	}
+	return strings.Fields(string(out)), nil
+}
+
 // simulated is what the simulation made of one bug.
 type simulated struct {
 	sighting
-	why  string // "": known from earlier runs alone
-	ran  int    // seeds, the one that failed included
-	took time.Duration
+	why  string        // "": known from earlier runs alone
+	ran  int           // seeds, the one that failed included
+	took time.Duration // by the seed that failed
 }
 
 func (s *simulated) String() string {
 	switch {
 	case s.why != "":
-		return fmt.Sprintf("%s, seed %d: %s, %.0f s", s.family, s.seed, s.why, s.took.Seconds())
+		return fmt.Sprintf("%s, after %s: %s, %.0f s", s.family, several(s.seed), s.why, s.took.Seconds())
 	case s.family != "":
 		return fmt.Sprintf("once by %s, seed %d; not in %d seeds now", s.family, s.seed, s.ran)
 	case s.tried > 0:
@@ -127,10 +142,17 @@ func (s *simulated) String() string {
 	return "not asked"
 }
 
+func several(seeds int) string {
+	if seeds == 1 {
+		return "1 seed"
+	}
+	return fmt.Sprintf("%d seeds", seeds)
+}
+
 // simulate runs seeds of whole nodes with a bug until one fails that passes without it.
 func (c *control) simulate(bug string, known sighting) *simulated {
 	v := &simulated{sighting: known}
-	for _, p := range known.places() {
+	for _, p := range known.places(c.searched) {
 		v.ran++
 		begun := time.Now()
 		why, ok := runSeed(c.sim, bug, p)
@@ -146,9 +168,10 @@ func (c *control) simulate(bug string, known sighting) *simulated {
 
 // control runs seeds without a bug: those that fail then, too, prove nothing.
 type control struct {
-	sim *suite
-	mu  sync.Mutex
-	ok  map[place]bool
+	sim      *suite
+	searched []string // families, for bugs that no seed has caught
+	mu       sync.Mutex
+	ok       map[place]bool
 }
 
 func (c *control) passes(p place) bool {
