@@ -155,6 +155,13 @@ func (r *Repairer) store() {
 	}
 }
 
+// keepTotals keeps what is known to have been moved: who drove the session may have lost that in a crash, or never have been told, and totals don't go back.
+func (r *Record) keepTotals(before *Record) {
+	r.TotalRows = max(r.TotalRows, before.TotalRows)
+	r.TotalSent = max(r.TotalSent, before.TotalSent)
+	r.TotalReceived = max(r.TotalReceived, before.TotalReceived)
+}
+
 // told takes another node's record of a range owned here.
 func (r *Repairer) told(table row.StorageID, b []byte) error {
 	rec, err := DecodeRecord(b)
@@ -171,6 +178,7 @@ func (r *Repairer) told(table row.StorageID, b []byte) error {
 	if rec.Agreed.Before(t.record.Agreed) {
 		rec.Agreed = t.record.Agreed
 	}
+	rec.keepTotals(&t.record)
 	t.record = rec
 	if rec.Problem == "" {
 		t.settled(rec.Compared, r.pause())

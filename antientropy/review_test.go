@@ -246,3 +246,21 @@ func TestDifferencesAreToldOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestTotalsDontGoBack: who drove a session had lost what it knew of the range's earlier ones.
+func TestTotalsDontGoBack(t *testing.T) {
+	p := newPlanner(t, 3)
+	rec := p.Records()[0]
+	rec.Compared, rec.TotalRows, rec.TotalSent, rec.TotalReceived = p.now, 7, 700, 70
+	if err := p.told(rec.Table, rec.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	rec.Compared, rec.TotalRows, rec.TotalSent, rec.TotalReceived = p.now.Add(time.Second), 3, 300, 30
+	if err := p.told(rec.Table, rec.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	got := p.Records()[0]
+	if !got.Compared.Equal(rec.Compared) || got.TotalRows != 7 || got.TotalSent != 700 || got.TotalReceived != 70 {
+		t.Errorf("after a session whose driver knew less: %+v", got)
+	}
+}
