@@ -480,7 +480,8 @@ func demoCommand() *cli.Command {
 		Usage: "three nodes, a year of real flights, and a shell on them",
 		Description: "Starts real nodes on 127.0.0.1, .2 and .3, loads every flight that left New York City in 2013, and opens a shell in which\n" +
 			"\\kill 2, \\start 2, \\add and \\status act on the nodes. With --batch it plays the whole story by itself (load, same\n" +
-			"answers everywhere, kill -9 under load, hints, kill -9 of all) and exits 0 only if every step held.\n\n" +
+			"answers everywhere, kill -9 under load, hints, a node down for longer than hints reach and repaired by anti-entropy,\n" +
+			"kill -9 of all) and exits 0 only if every step held.\n\n" +
 			"Example: nodedb demo --batch",
 		OnUsageError: usageError,
 		Flags: []cli.Flag{

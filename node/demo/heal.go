@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,8 +19,11 @@ const (
 	lookEvery = 500 * time.Millisecond
 )
 
-// outlastHints keeps a node down until the hints for it are full and what comes after is dropped.
-func (d *demo) outlastHints(ctx context.Context, w *proc.Workload) error {
+// errNothingRepaired: the replicas agree, but not by anti-entropy's doing, so the chapter showed nothing.
+var errNothingRepaired = errors.New("anti-entropy had nothing to repair")
+
+// outlastHints keeps a node down until the hints for it are full and so many writes that came after are dropped.
+func (d *demo) outlastHints(ctx context.Context, w *proc.Workload, enough int64) error {
 	if err := d.cluster.Nodes[victim-1].Kill(); err != nil {
 		return err
 	}
@@ -33,7 +37,7 @@ func (d *demo) outlastHints(ctx context.Context, w *proc.Workload) error {
 		for i := range s.Nodes {
 			lost += s.Nodes[i].LostHints
 		}
-		return lost >= lostHints
+		return lost >= enough
 	})
 	if err != nil {
 		return err
@@ -47,10 +51,14 @@ func (d *demo) outlastHints(ctx context.Context, w *proc.Workload) error {
 // healed starts the node and watches the replicas agree again, range by range.
 func (d *demo) healed(ctx context.Context) error {
 	n := d.cluster.Nodes[victim-1]
+	_, before, err := d.repairs(ctx)
+	if err != nil {
+		return err
+	}
 	if err := n.Start(ctx); err != nil {
 		return err
 	}
-	back, before, err := d.repairs(ctx)
+	back, _, err := d.repairs(ctx)
 	if err != nil {
 		return err
 	}
@@ -73,6 +81,9 @@ func (d *demo) healed(ctx context.Context) error {
 			said = agreed
 		}
 		if agreed == len(status.Ranges) {
+			if agreed == 0 || now.rows <= before.rows {
+				return errNothingRepaired
+			}
 			d.say("  repaired, without anybody's doing, %s after the hints were delivered", since(begun))
 			return nil
 		}

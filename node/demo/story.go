@@ -32,7 +32,7 @@ func (d *demo) story(ctx context.Context) error {
 		{"with a node down: reads and writes at QUORUM", func(ctx context.Context) error { return d.withNodeDown(ctx, w) }},
 		{"start it again: hints are delivered", d.restart},
 		{"replicas are identical", d.compareReplicas},
-		{"kill -9 of a node for longer than hints reach", func(ctx context.Context) error { return d.outlastHints(ctx, w) }},
+		{"kill -9 of a node for longer than hints reach", func(ctx context.Context) error { return d.outlastHints(ctx, w, lostHints) }},
 		{"start it again: anti-entropy finds what is missing and repairs it", d.healed},
 		{"replicas are identical again", d.compareReplicas},
 		{"kill -9 of all nodes at once, while writes go on; start them again", func(ctx context.Context) error { return d.killAll(ctx, w) }},
