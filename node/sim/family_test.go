@@ -229,8 +229,11 @@ func holderFaults(r *rand.Rand, c *conf) (list []*fault) {
 func away(r *rand.Rand, c *conf, who []int) *fault {
 	f := &fault{kind: pick(r, kindKill, kindPower, kindPause, kindPartition, kindOneWay, kindNet), last: ms(r, 500, 9000), who: shuffled(r, who)[:1+r.IntN(len(who))],
 		after: operations(r), keep: pick(r, 0, 50), net: lossyNet(r)}
-	if f.kind == kindKill {
+	switch f.kind {
+	case kindKill:
 		f.keep = 100
+	case kindPartition, kindOneWay:
+		f.who = f.who[:min(len(f.who), c.nodes-1)] // all against nobody is no fault
 	}
 	return f
 }
