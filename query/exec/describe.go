@@ -1,12 +1,14 @@
 package exec
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
+	"nodedb/query/cql"
 	"nodedb/query/plan"
 	"nodedb/query/schema"
 	"nodedb/query/types"
@@ -73,11 +75,16 @@ func (o *description) run(r *request) error {
 
 func invalid(format string, args ...any) error { return wire.Errorf(wire.CodeInvalid, format, args...) }
 
-func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+// sorted gives names as Cassandra lists them: without regard to case.
+func sorted[V any](m map[string]V) []string {
+	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))
+	})
+}
 
-// row adds one row.
+// row adds one row. Names are quoted where CQL needs it.
 func (o *description) row(keyspace, kind, name, create string) {
-	for _, text := range []string{keyspace, kind, name} {
+	for _, text := range []string{cql.QuoteName(keyspace), kind, cql.QuoteName(name)} {
 		o.rows = types.AppendElement(o.rows, []byte(text))
 	}
 	if o.create {

@@ -62,6 +62,17 @@ func (k *Keyspace) TypesInOrder() []string {
 	return order
 }
 
+// printed are the table options in the order in which Cassandra prints them: by name, but memtable, which follows compression.
+var printed = slices.SortedFunc(maps.Keys(options), func(a, b string) int {
+	place := func(name string) string {
+		if name == "memtable" {
+			return "compression, memtable"
+		}
+		return name
+	}
+	return strings.Compare(place(a), place(b))
+})
+
 // Create is the CREATE TABLE statement, as DESCRIBE prints it; with internals it names the table's id too. A virtual
 // table's is a comment.
 func (t *Table) Create(internals bool) string {
@@ -83,7 +94,7 @@ func (t *Table) Create(internals bool) string {
 	}
 	b.WriteString(t.createOrder())
 	first := true
-	for _, name := range slices.Sorted(maps.Keys(options)) {
+	for _, name := range printed {
 		if name == "memory" && !t.Options.Memory {
 			continue // ours, and not known to a peer that may read this
 		}
@@ -100,7 +111,8 @@ func (t *Table) Create(internals bool) string {
 func (t *Table) createColumns(b *strings.Builder) {
 	// Without a clustering key and with one partition key column the key is told in its line.
 	single := len(t.PartitionKey) == 1 && len(t.Clustering) == 0
-	for i, c := range t.Columns {
+	list := slices.Concat(t.PartitionKey, t.Clustering, singleFirst(t.Statics), singleFirst(t.Regulars))
+	for i, c := range list {
 		fmt.Fprintf(b, "    %s %s", cql.QuoteName(c.Name), c.Type)
 		if c.Kind == Static {
 			b.WriteString(" static")
@@ -108,7 +120,7 @@ func (t *Table) createColumns(b *strings.Builder) {
 		if single && c.Kind == PartitionKey {
 			b.WriteString(" PRIMARY KEY")
 		}
-		if !single || i < len(t.Columns)-1 {
+		if !single || i < len(list)-1 {
 			b.WriteString(",")
 		}
 		b.WriteString("\n")
@@ -124,6 +136,19 @@ func (t *Table) createColumns(b *strings.Builder) {
 		partition += ", " + names(t.Clustering)
 	}
 	fmt.Fprintf(b, "    PRIMARY KEY (%s)\n", partition)
+}
+
+// singleFirst puts columns of one cell before those of many (collections and user types that aren't frozen), as Cassandra keeps them.
+func singleFirst(columns []*Column) []*Column {
+	out := slices.Clone(columns)
+	rank := func(c *Column) int {
+		if c.Type.IsMultiCell() {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(out, func(a, b *Column) int { return rank(a) - rank(b) })
+	return out
 }
 
 func names(columns []*Column) string {

@@ -73,7 +73,7 @@ func (s *shell) describeByServer(ctx context.Context, d *cql.Describe, line stri
 	if !slices.ContainsFunc(columns, func(c wire.Column) bool { return c.Name == "create_statement" }) {
 		var items []item
 		for _, r := range rows {
-			items = append(items, item{text(columns, r, "keyspace_name"), text(columns, r, "name")})
+			items = append(items, item{unquoted(text(columns, r, "keyspace_name")), unquoted(text(columns, r, "name"))})
 		}
 		s.list(items, d.What == "KEYSPACES")
 		return nil
@@ -82,6 +82,14 @@ func (s *shell) describeByServer(ctx context.Context, d *cql.Describe, line stri
 		fmt.Fprintf(s.out, "\n%s\n", text(columns, r, "create_statement"))
 	}
 	return nil
+}
+
+// unquoted is the name that a server has quoted where CQL needs it.
+func unquoted(name string) string {
+	if len(name) < 2 || name[0] != '"' || name[len(name)-1] != '"' {
+		return name
+	}
+	return strings.ReplaceAll(name[1:len(name)-1], `""`, `"`)
 }
 
 func (s *shell) describeCluster(cluster, partitioner, snitch string) {

@@ -87,7 +87,7 @@ func TestDescribeByServer(t *testing.T) {
 	three := []any{"keyspace_name", name, "type", name, "name", name}
 	f.rows("DESCRIBE CLUSTER", columns("cluster", name, "partitioner", name, "snitch", name), []any{"test", "a.b.Murmur3Partitioner", "SimpleSnitch"})
 	f.rows("DESCRIBE KEYSPACES", columns(three...), []any{"system", "keyspace", "system"}, []any{"nyc", "keyspace", "nyc"})
-	f.rows("DESC TABLES", columns(three...), []any{"nyc", "table", "Flights"}, []any{"nyc", "table", "airports"}, []any{"a", "table", "b"})
+	f.rows("DESC TABLES", columns(three...), []any{"nyc", "table", `"Flights"`}, []any{"nyc", "table", "airports"}, []any{"a", "table", "b"})
 	f.rows("DESCRIBE TYPES", columns(three...))
 	f.rows("DESCRIBE TABLE t", columns(append(three, "create_statement", name)...), []any{"nyc", "table", "t", "CREATE TABLE nyc.t (\n    k int PRIMARY KEY\n);"})
 	f.fails("DESCRIBE TABLE x", wire.Errorf(wire.CodeInvalid, "'x' not found in keyspace 'nyc'"))
