@@ -145,7 +145,7 @@ func (p *parser) property(seen []Property) Property {
 	name := p.name("an option")
 	for _, s := range seen {
 		if s.Name == name.Name {
-			p.failAt(name.Pos, name.Name, "the option is given twice", "")
+			p.failAt(name.Pos, name.Name, "Multiple definitions for property '"+name.Name+"'", "")
 		}
 	}
 	p.expect("=")

@@ -101,6 +101,8 @@ func schemaError(err error) error {
 		text = se.Msg
 	}
 	switch {
+	case errors.Is(err, schema.ErrSyntax):
+		return wire.Errorf(wire.CodeSyntax, "%s", text)
 	case errors.Is(err, schema.ErrConfig):
 		return wire.Errorf(wire.CodeConfig, "%s", text)
 	case errors.Is(err, schema.ErrInvalid), errors.Is(err, schema.ErrNotFound), errors.Is(err, schema.ErrExists):

@@ -122,9 +122,9 @@ func (c *compiler) keyspaceOptions(ch *Change, list []cql.Property) error {
 		case p.Name == "replication":
 			return syntax(p, "Invalid value for property 'replication': it should be a map such as {'class': 'SimpleStrategy', 'replication_factor': 3}")
 		case p.Name == "durable_writes" && !p.IsMap:
-			v := strings.EqualFold(p.Text, "true")
-			if !v && !strings.EqualFold(p.Text, "false") {
-				return syntax(p, "Invalid boolean value %s for 'durable_writes'", p.Text)
+			v, err := schema.ParseBool(p.Name, p.Text)
+			if err != nil {
+				return syntax(p, "%v", err)
 			}
 			ch.Durable = &v
 		default:
@@ -145,8 +145,11 @@ func (c *compiler) tableOptions(ch *Change, list []cql.Property) error {
 		if !schema.KnownOption(p.Name) {
 			return syntax(p, "Unknown property '%s'", p.Name)
 		}
-		if _, twice := ch.Options[p.Name]; twice {
-			return syntax(p, "Multiple definition for property '%s'", p.Name)
+		switch {
+		case schema.IsMap(p.Name) && !p.IsMap:
+			return syntax(p, "Invalid value for property '%s'. It should be a map.", p.Name)
+		case p.IsMap && !schema.IsMap(p.Name):
+			return syntax(p, "Invalid value for property '%s'. It should be a string.", p.Name)
 		}
 		if ch.Options == nil {
 			ch.Options = map[string]string{}

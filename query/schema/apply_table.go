@@ -33,7 +33,7 @@ func (e *edit) createTable() (Target, error) {
 		return Target{}, invalid("There are %d tables already, which is the limit", MaxTables)
 	}
 	t := &Table{Keyspace: k.Name, Name: name, ID: e.ch.ID, Epoch: e.next.Epoch, Options: TableOptions{GCGraceSeconds: DefaultGCGrace}}
-	if err := t.Options.set(e.ch.Options, &t.ID); err != nil {
+	if err := t.Options.create(e.ch.Options, &t.ID); err != nil {
 		return Target{}, err
 	}
 	if err := e.addColumns(k, t); err != nil {

@@ -101,21 +101,30 @@ var refused = []step{
 	{table(pk("k", "int"), ColumnDef{Name: "s", Type: "int", Kind: Static, Position: -1}), staticNeedsClustering, ErrInvalid},
 	{table(pk("k", "int"), reg("v", "int"), reg("c", "counter")), "Cannot mix counter and non counter columns", ErrInvalid},
 	{with(table(pk("k", "int"), reg("c", "counter")), "default_time_to_live", "5"), "Cannot set default_time_to_live on a table with counters", ErrInvalid},
-	{with(table(pk("k", "int")), "foo", "1"), "Unknown property 'foo'", ErrConfig},
+	{with(table(pk("k", "int")), "foo", "1"), "Unknown property 'foo'", ErrSyntax},
 	{with(table(pk("k", "int")), "gc_grace_seconds", "-1"), "gc_grace_seconds must be greater than or equal to 0 (got -1)", ErrConfig},
-	{with(table(pk("k", "int")), "gc_grace_seconds", "x"), "Invalid integer value x for 'gc_grace_seconds'", ErrConfig},
+	{with(table(pk("k", "int")), "gc_grace_seconds", "x"), "Invalid integer value x for 'gc_grace_seconds'", ErrSyntax},
 	{with(table(pk("k", "int")), "default_time_to_live", "630720001"), "must be less than or equal to 630720000", ErrConfig},
 	{with(table(pk("k", "int")), "bloom_filter_fp_chance", "0"), "bloom_filter_fp_chance must be larger than", ErrConfig},
 	{with(table(pk("k", "int")), "crc_check_chance", "1.1"), "crc_check_chance must be larger than or equal to 0", ErrConfig},
 	{with(table(pk("k", "int")), "compaction", `{"min":"1"}`), "Missing sub-option 'class' for the 'compaction' option.", ErrConfig},
-	{with(table(pk("k", "int")), "compaction", `{"class":"Foo"}`), "Unable to find compaction strategy class 'Foo'", ErrConfig},
-	{with(table(pk("k", "int")), "compaction", `x`), "should be a map", ErrConfig},
-	{with(table(pk("k", "int")), "cdc", `{}`), "should be a single value", ErrConfig},
+	{with(table(pk("k", "int")), "compaction", `{"class":"Foo"}`), "Unable to find compaction strategy class 'org.apache.cassandra.db.compaction.Foo'", ErrConfig},
+	{with(table(pk("k", "int")), "compaction", `x`), "should be a map", ErrSyntax},
+	{with(table(pk("k", "int")), "cdc", `{}`), "Invalid boolean value {} for 'cdc'", ErrSyntax},
 	{with(table(pk("k", "int")), "caching", `{"foo":"ALL"}`), "only 'keys' and 'rows_per_partition' are allowed", ErrConfig},
 	{with(table(pk("k", "int")), "caching", `{"keys":"some"}`), "Invalid value 'some' for caching sub-option 'keys'", ErrConfig},
 	{with(table(pk("k", "int")), "speculative_retry", "often"), "Invalid value often for option 'speculative_retry'", ErrConfig},
 	{with(table(pk("k", "int")), "read_repair", "often"), "want BLOCKING or NONE", ErrConfig},
-	{with(table(pk("k", "int")), "memory", "maybe"), "Invalid boolean value maybe for 'memory'", ErrConfig},
+	{with(table(pk("k", "int")), "memory", "maybe"), "Invalid boolean value maybe for 'memory'", ErrSyntax},
+	{with(table(pk("k", "int")), "speculative_retry", "0p"), "Invalid value 0p for PERCENTILE option 'speculative_retry': must be between (0.0 and 100.0)", ErrConfig},
+	{with(table(pk("k", "int")), "speculative_retry", "MIN(1ms,2ms)"), "Invalid value MIN(1ms,2ms) for option 'speculative_retry'", ErrConfig},
+	{with(table(pk("k", "int")), "memtable", "x"), `Memtable configuration "x" not found.`, ErrConfig},
+	{with(table(pk("k", "int")), "compaction", `{"class":"LeveledCompactionStrategy","bucket_low":"1"}`), "Properties specified [bucket_low] are not understood by LeveledCompactionStrategy", ErrConfig},
+	{with(table(pk("k", "int")), "compaction", `{"class":"SizeTieredCompactionStrategy","max_threshold":"3"}`), "Min compaction threshold (got 4) cannot be greater than max compaction threshold (got 3)", ErrConfig},
+	{with(table(pk("k", "int")), "compression", `{"class":"x.LZ4Compressor"}`), "Could not create Compression for type x.LZ4Compressor", ErrConfig},
+	{with(table(pk("k", "int")), "compression", `{"class":"SnappyCompressor","compression_level":"1"}`), "Unknown compression options compression_level", ErrConfig},
+	{with(table(pk("k", "int")), "compression", `{"class":"SnappyCompressor","chunk_length_in_kb":"12"}`), "chunk_length_in_kb must be a power of 2", ErrConfig},
+	{with(table(pk("k", "int")), "compression", `{"enabled":"false","class":"SnappyCompressor"}`), "no other options must be specified", ErrConfig},
 	{with(table(pk("k", "int")), "max_index_interval", "5"), "max_index_interval must be greater than or equal to min_index_interval (128) (got 5)", ErrConfig},
 	{Change{Op: AlterTable, Keyspace: "ks", Name: "no"}, "Table 'ks.no' doesn't exist", ErrNotFound},
 	{Change{Op: AlterTable, Keyspace: "ks", Name: "flights", Columns: []ColumnDef{reg("z", "int")}}, "Column with name 'z' already exists", ErrInvalid},
@@ -158,7 +167,7 @@ func TestRefusedChanges(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), s.want) || !errors.Is(err, s.kind) {
 			t.Errorf("%+v:\n got error %v (%v)\nwant %q", s.ch, err, s.kind, s.want)
 		}
-		if s.kind == ErrConfig && !errors.Is(err, ErrInvalid) {
+		if (s.kind == ErrConfig || s.kind == ErrSyntax) && !errors.Is(err, ErrInvalid) {
 			t.Errorf("%v is not ErrInvalid too", err)
 		}
 		if target != (Target{}) {
@@ -182,6 +191,25 @@ func TestNoOpsByIfExists(t *testing.T) {
 		next, target, err := c.Apply(&ch, 100)
 		if err != nil || next != c || target != (Target{}) {
 			t.Errorf("%+v: got %p (was %p), %+v, %v", ch, next, c, target, err)
+		}
+	}
+}
+
+// TestOptionsAreShownAsCassandraDoes: in its words, with what wasn't said filled in.
+func TestOptionsAreShownAsCassandraDoes(t *testing.T) {
+	for _, o := range [][3]string{
+		{"speculative_retry", "none", "'NEVER'"}, {"speculative_retry", "Always", "'ALWAYS'"}, {"speculative_retry", "99.90percentile", "'99.9p'"},
+		{"additional_write_policy", "max(10ms, 50P)", "'MAX(50p,10ms)'"}, {"bloom_filter_fp_chance", "1", "1.0"}, {"crc_check_chance", "5e-4", "5.0E-4"},
+		{"cdc", "Yes", "true"}, {"incremental_backups", "0", "false"}, {"gc_grace_seconds", "+7", "7"}, {"read_repair", "none", "'NONE'"},
+		{"caching", `{"rows_per_partition":"10"}`, "{'keys': 'ALL', 'rows_per_partition': '10'}"}, {"compression", "{}", "{'enabled': 'false'}"},
+		{"compression", `{"class":"ZstdCompressor","enabled":"true","compression_level":"9"}`,
+			"{'chunk_length_in_kb': '16', 'class': 'org.apache.cassandra.io.compress.ZstdCompressor', 'compression_level': '9'}"},
+		{"compaction", `{"class":"UnifiedCompactionStrategy"}`, "{'class': 'org.apache.cassandra.db.compaction.UnifiedCompactionStrategy'}"},
+	} {
+		c := apply(t, sample(t), with(table(pk("k", "int")), o[0], o[1]))
+		made, _ := c.Table("ks", "t")
+		if got := made.Options.literal(o[0]); got != o[2] {
+			t.Errorf("%s = %s is shown as %s, want %s", o[0], o[1], got, o[2])
 		}
 	}
 }

@@ -126,7 +126,10 @@ func golden(t *testing.T, name string, b []byte) {
 func TestGoldenFormats(t *testing.T) {
 	c := flights("ks")
 	golden(t, "change.v1.hex", c.Append(nil))
-	golden(t, "catalog.v1.hex", sample(t).Append(nil))
+	catalog := sample(t)
+	// It was written when options were kept as they were given. However new ones are kept, those bytes are read for ever.
+	catalog.Keyspaces["ks"].Tables["flights"].Options.Extra = map[string]string{"compaction": `{"class":"org.apache.cassandra.db.compaction.LeveledCompactionStrategy"}`}
+	golden(t, "catalog.v1.hex", catalog.Append(nil))
 }
 
 func TestNewerVersionsAreRefused(t *testing.T) {

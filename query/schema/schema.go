@@ -14,19 +14,20 @@ import (
 	"nodedb/vnodes"
 )
 
-// Errors of Apply. Exists and NotFound are no-ops for changes with IF [NOT] EXISTS. Config comes together with Invalid:
-// what is wrong is an option.
+// Errors of Apply. Exists and NotFound are no-ops for changes with IF [NOT] EXISTS. Config and Syntax come together with
+// Invalid: what is wrong is an option's value, or how it is written.
 var (
 	ErrExists   = errors.New("already exists")
 	ErrNotFound = errors.New("not found")
 	ErrInvalid  = errors.New("invalid schema change")
 	ErrConfig   = errors.New("invalid schema option")
+	ErrSyntax   = errors.New("malformed schema option")
 	ErrFormat   = errors.New("schema: corrupt or newer bytes")
 )
 
 // Error is a refused change or key: one of the sentinels and a sentence for people.
 type Error struct {
-	Kind error // ErrExists, ErrNotFound, ErrInvalid or ErrConfig
+	Kind error // ErrExists, ErrNotFound, ErrInvalid, ErrConfig or ErrSyntax
 	Msg  string
 	// Keyspace and Table name what exists already; Table is empty for a keyspace. Both are empty for other errors.
 	Keyspace, Table string
@@ -40,8 +41,8 @@ func (e *Error) Error() string { return e.Msg }
 
 // Unwrap gives the sentinels.
 func (e *Error) Unwrap() []error {
-	if e.Kind == ErrConfig {
-		return []error{ErrConfig, ErrInvalid}
+	if e.Kind == ErrConfig || e.Kind == ErrSyntax {
+		return []error{e.Kind, ErrInvalid}
 	}
 	return []error{e.Kind}
 }
@@ -52,6 +53,10 @@ func invalid(format string, args ...any) error {
 
 func badOption(format string, args ...any) error {
 	return &Error{Kind: ErrConfig, Msg: fmt.Sprintf(format, args...)}
+}
+
+func malformed(format string, args ...any) error {
+	return &Error{Kind: ErrSyntax, Msg: fmt.Sprintf(format, args...)}
 }
 
 // about says which column, field or option an error of this package is about.
@@ -121,8 +126,8 @@ type Table struct {
 	byID   []*Column          // nil where there is none
 }
 
-// TableOptions are the WITH options we keep; Extra holds known Cassandra options that have no effect here, as given, so
-// that they are shown again.
+// TableOptions are the WITH options we keep; Extra holds known Cassandra options that have no effect here and aren't the
+// default, so that they are shown again.
 type TableOptions struct {
 	Comment        string
 	DefaultTTL     int32 // seconds
