@@ -30,7 +30,7 @@ const (
 var goodName = regexp.MustCompile(`^[a-zA-Z0-9_]{1,48}$`)
 
 // Apply validates a change and gives the catalog after it, at the metadata epoch. A no-op by IF [NOT] EXISTS gives c
-// itself and a zero Target. It is deterministic: the same on every node. Errors wrap the sentinels and read well to a
+// itself and a zero Target, and so does a change that changes nothing. It is deterministic: the same on every node. Errors wrap the sentinels and read well to a
 // person.
 func (c *Catalog) Apply(ch *Change, epoch uint64) (*Catalog, Target, error) {
 	if IsSystem(ch.Keyspace) {
@@ -196,6 +196,9 @@ func (e *edit) alterKeyspace() (Target, error) {
 	rep, err := replication(name, class, options)
 	if err != nil {
 		return Target{}, about("WITH replication", err)
+	}
+	if class == old.Class && maps.Equal(options, old.Options) && (e.ch.Durable == nil || *e.ch.Durable == old.DurableWrites) {
+		return Target{}, nil
 	}
 	k := e.own(old)
 	k.Class, k.Options, k.Replication = class, options, rep

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 	"strings"
@@ -218,6 +219,9 @@ func (e *edit) alterTable() (Target, error) {
 			return Target{}, err
 		}
 		t.Index()
+	}
+	if bytes.Equal(t.at(old.Epoch).append(nil), old.append(nil)) {
+		return Target{}, nil // ADD IF NOT EXISTS of what is there, an option that has this value already …
 	}
 	e.own(k).Tables[t.Name] = t
 	return Target{"UPDATED", "TABLE", k.Name, t.Name}, nil

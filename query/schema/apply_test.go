@@ -195,6 +195,31 @@ func TestNoOpsByIfExists(t *testing.T) {
 	}
 }
 
+// TestChangesOfNothing: whatever leaves everything as it was is no change, and no event.
+func TestChangesOfNothing(t *testing.T) {
+	c := sample(t)
+	durable := true
+	alter := func(options ...string) Change {
+		return with(Change{Op: AlterTable, Keyspace: "ks", Name: "flights"}, options...)
+	}
+	for _, ch := range []Change{
+		{Op: AlterTable, Keyspace: "ks", Name: "flights", IfColumn: true, Columns: []ColumnDef{reg("z", "text")}},
+		{Op: AlterTable, Keyspace: "ks", Name: "flights", IfColumn: true, Dropped: []string{"nope"}},
+		{Op: AlterTable, Keyspace: "ks", Name: "flights", IfColumn: true, Renamed: [][2]string{{"nope", "x"}}},
+		{Op: AlterType, Keyspace: "ks", Name: "address", IfColumn: true, Columns: []ColumnDef{reg("city", "int")}},
+		{Op: AlterType, Keyspace: "ks", Name: "address", IfColumn: true, Renamed: [][2]string{{"nope", "x"}}},
+		{Op: AlterKeyspace, Keyspace: "ks", Durable: &durable},
+		alter("comment", "it's"), alter("extensions", `{"a":"b"}`), alter("cdc", "NO"), alter("memtable", "default"), alter("speculative_retry", "99PERCENTILE"),
+		alter("compression", `{"class":"LZ4Compressor"}`), alter("caching", `{"keys":"all"}`), alter("crc_check_chance", "1"),
+		alter("compaction", `{"class":"org.apache.cassandra.db.compaction.LeveledCompactionStrategy","min_threshold":"4"}`),
+	} {
+		next, target, err := c.Apply(&ch, 100)
+		if err != nil || next != c || target != (Target{}) {
+			t.Errorf("%+v: %+v, %v", ch, target, err)
+		}
+	}
+}
+
 // TestOptionsAreShownAsCassandraDoes: in its words, with what wasn't said filled in.
 func TestOptionsAreShownAsCassandraDoes(t *testing.T) {
 	for _, o := range [][3]string{

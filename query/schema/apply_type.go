@@ -135,6 +135,9 @@ func (e *edit) alterType() (Target, error) {
 	if err := e.renameFields(&t); err != nil {
 		return Target{}, err
 	}
+	if slices.Equal(t.Fields, old.Fields) {
+		return Target{}, nil // by IF [NOT] EXISTS of fields
+	}
 	e.own(k).swapType(&t, e.next.Epoch)
 	return Target{"UPDATED", "TYPE", k.Name, t.Name}, nil
 }
