@@ -13,7 +13,8 @@ import (
 
 // Limits of a schema. They are part of the state machine: all nodes have to agree on them.
 const (
-	MaxName        = 48   // characters in the name of a keyspace, table or type
+	MaxName        = 48   // characters in the name of a keyspace or type
+	MaxTableName   = 222  // and of a table, as in Cassandra, which makes a folder of it
 	MaxReplication = 255  // replicas of one keyspace in one DC
 	MaxColumns     = 4096 // live columns of a table, fields of a type
 	MaxTables      = 10000
@@ -27,7 +28,18 @@ const (
 	factorOption     = "replication_factor"
 )
 
-var goodName = regexp.MustCompile(`^[a-zA-Z0-9_]{1,48}$`)
+var goodName = regexp.MustCompile(`^[a-zA-Z0-9_]+$`)
+
+// checkName holds a new name to what Cassandra allows.
+func checkName(what, name string, most int) error {
+	if !goodName.MatchString(name) {
+		return invalid("%s name must not be empty and must contain alphanumeric or underscore characters only (got %q)", what, name)
+	}
+	if len(name) > most {
+		return invalid("%s name must not be more than %d characters long (got %d characters for %q)", what, most, len(name), name)
+	}
+	return nil
+}
 
 // Apply validates a change and gives the catalog after it, at the metadata epoch. A no-op by IF [NOT] EXISTS gives c
 // itself and a zero Target, and so does a change that changes nothing. It is deterministic: the same on every node. Errors wrap the sentinels and read well to a
@@ -99,8 +111,8 @@ func (e *edit) own(k *Keyspace) *Keyspace {
 
 func (e *edit) createKeyspace() (Target, error) {
 	name := e.ch.Keyspace
-	if !goodName.MatchString(name) {
-		return Target{}, invalid("Keyspace name must not be empty, more than %d characters long, or contain non-alphanumeric-underscore characters (got %q)", MaxName, name)
+	if err := checkName("Keyspace", name, MaxName); err != nil {
+		return Target{}, err
 	}
 	if _, ok := e.next.Keyspaces[name]; ok {
 		if e.ch.IfExists {

@@ -23,8 +23,8 @@ func (e *edit) createTable() (Target, error) {
 		}
 		return Target{}, &Error{Kind: ErrExists, Msg: "Cannot add already existing table \"" + name + "\" to keyspace \"" + k.Name + "\"", Keyspace: k.Name, Table: name}
 	}
-	if !goodName.MatchString(name) {
-		return Target{}, invalid("Table name must not be empty, more than %d characters long, or contain non-alphanumeric-underscore characters (got %q)", MaxName, name)
+	if err := checkName("Table", name, MaxTableName); err != nil {
+		return Target{}, err
 	}
 	tables := 0
 	for _, other := range e.next.Keyspaces {

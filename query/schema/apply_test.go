@@ -72,8 +72,8 @@ func replicate(op Op, class string, options ...string) Change {
 var refused = []step{
 	{simple("ks"), `Cannot add existing keyspace "ks"`, ErrExists},
 	{simple("system"), "system keyspace is not user-modifiable.", ErrInvalid},
-	{simple("bad-name"), `characters (got "bad-name")`, ErrInvalid},
-	{simple(strings.Repeat("x", 49)), "more than 48 characters long", ErrInvalid},
+	{simple("bad-name"), `characters only (got "bad-name")`, ErrInvalid},
+	{simple(strings.Repeat("x", 49)), `Keyspace name must not be more than 48 characters long (got 49 characters for "x`, ErrInvalid},
 	{replicate(CreateKeyspace, ""), "Missing replication strategy class", ErrConfig},
 	{replicate(CreateKeyspace, "Foo", "a", "1"), "Unable to find replication strategy class 'org.apache.cassandra.locator.Foo'", ErrConfig},
 	{replicate(CreateKeyspace, "SimpleStrategy"), "SimpleStrategy requires a replication_factor strategy option.", ErrConfig},

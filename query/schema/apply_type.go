@@ -68,8 +68,8 @@ func (e *edit) createType() (Target, error) {
 		}
 		return Target{}, &Error{Kind: ErrExists, Msg: "A user type with name '" + name + "' already exists"}
 	}
-	if !goodName.MatchString(name) {
-		return Target{}, invalid("Type name must not be empty, more than %d characters long, or contain non-alphanumeric-underscore characters (got %q)", MaxName, name)
+	if err := checkName("Type", name, MaxName); err != nil {
+		return Target{}, err
 	}
 	t := &types.Type{Kind: types.UDT, Keyspace: k.Name, Name: name}
 	if err := e.addFields(k, t); err != nil {
