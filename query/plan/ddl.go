@@ -81,6 +81,9 @@ func (c *compiler) change(st cql.Statement) (*Change, error) {
 		return nil, err
 	}
 	if schema.IsSystem(ch.Keyspace) {
+		if ch.Op == schema.CreateKeyspace {
+			return nil, at(ch.at, "System keyspace '%s' is not user-modifiable", ch.Keyspace)
+		}
 		return nil, coded(wire.CodeUnauthorized, ch.at, "%s keyspace is not user-modifiable.", ch.Keyspace)
 	}
 	return ch, nil
@@ -116,11 +119,11 @@ func (c *compiler) keyspaceOptions(ch *Change, list []cql.Property) error {
 				}
 				ch.Replication[pair.Key] = pair.Value
 			}
-			if ch.Class == "" {
+			if ch.Class == "" && len(p.Map) > 0 {
 				return coded(wire.CodeConfig, p, "Missing replication strategy class")
 			}
 		case p.Name == "replication":
-			return syntax(p, "Invalid value for property 'replication': it should be a map such as {'class': 'SimpleStrategy', 'replication_factor': 3}")
+			return syntax(p, "Invalid value for property 'replication'. It should be a map. For example {'class': 'SimpleStrategy', 'replication_factor': 3}")
 		case p.Name == "durable_writes" && !p.IsMap:
 			v, err := schema.ParseBool(p.Name, p.Text)
 			if err != nil {
@@ -131,13 +134,19 @@ func (c *compiler) keyspaceOptions(ch *Change, list []cql.Property) error {
 			return syntax(p, "Unknown property '%s'", p.Name)
 		}
 	}
-	if ch.Op == schema.CreateKeyspace && ch.Class == "" {
-		return coded(wire.CodeConfig, ch.at, "Missing mandatory option 'replication'")
+	if ch.Op == schema.CreateKeyspace && ch.Replication == nil {
+		return at(ch.at, "Missing mandatory option 'replication'")
+	}
+	if ch.Op == schema.CreateKeyspace && len(ch.Replication) == 0 && ch.Class != "" {
+		ch.Replication["replication_factor"] = defaultFactor
 	}
 	_, factor := ch.Replication["replication_factor"]
 	ch.Expand = factor && strings.HasSuffix(ch.Class, "NetworkTopologyStrategy")
 	return nil
 }
+
+// defaultFactor is how many replicas a new keyspace gets that doesn't say it, as in Cassandra (default_keyspace_rf).
+const defaultFactor = "1"
 
 func (c *compiler) tableOptions(ch *Change, list []cql.Property) error {
 	for _, p := range list {
