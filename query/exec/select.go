@@ -149,6 +149,8 @@ type walk struct {
 	dropped  bool // the table has had columns that are gone: their cells don't make a row live
 	wantKey  bool
 	wantRows bool // clustering values are looked at
+
+	rank map[string]int // of a system table: the order of the partitions that IN names; nil without
 }
 
 // place is a position, and what a page that begins there has to know of its partition.

@@ -2,9 +2,12 @@ package exec
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 
 	"nodedb/node/row"
+	"nodedb/query/cql"
+	"nodedb/query/plan"
 	"nodedb/query/virtual"
 	"nodedb/query/wire"
 	"nodedb/vnodes"
@@ -52,6 +55,9 @@ func (r *request) virtualRows(w *walk) error {
 // gather collects the rows that satisfy the whole WHERE, in storage order.
 func (r *request) gather(w *walk) ([]virtualRow, error) {
 	t := w.sel.Table
+	if err := w.rankPartitions(); err != nil {
+		return nil, err
+	}
 	var rows []virtualRow
 	r.env.Row.Table, r.env.Row.Now = t, r.env.Now
 	err := virtual.Rows(t, r.x.cluster, func(values [][]byte) error {
@@ -80,8 +86,27 @@ func (r *request) gather(w *walk) ([]virtualRow, error) {
 	return rows, nil
 }
 
+// rankPartitions finds the order of the partitions that an IN names, which isn't that of their tokens: as of a stored table.
+func (w *walk) rankPartitions() error {
+	where := w.sel.Where
+	if w.rank != nil || !slices.ContainsFunc(where.Keys, func(k *plan.Relation) bool { return k.Op == cql.In }) {
+		return nil
+	}
+	list, err := where.Partitions(&w.r.env)
+	if err != nil {
+		return err
+	}
+	w.rank = make(map[string]int, len(list))
+	for i, p := range list {
+		w.rank[string(p.Key)] = i
+	}
+	return nil
+}
+
 func (w *walk) compareVirtual(a, b *virtualRow) int {
 	switch {
+	case w.rank != nil && w.rank[string(a.key)] != w.rank[string(b.key)]:
+		return cmp.Compare(w.rank[string(a.key)], w.rank[string(b.key)])
 	case a.token < b.token:
 		return -1
 	case a.token > b.token:
