@@ -120,9 +120,9 @@ func keyspaceOf(s *Session, override string) string {
 func (e *Engine) plan(text, keyspace string) (*plan.Plan, error) {
 	parsed, err := cql.Parse(text)
 	if err != nil {
-		var syntax *cql.Error
-		if errors.As(err, &syntax) {
-			return nil, wire.Errorf(wire.CodeSyntax, "%s", syntax.Error())
+		var refused *cql.Error
+		if errors.As(err, &refused) && refused.Refused {
+			return nil, wire.Errorf(wire.CodeInvalid, "%v", err)
 		}
 		return nil, wire.Errorf(wire.CodeSyntax, "%v", err)
 	}

@@ -33,6 +33,8 @@ func (l Limits) withDefaults() Limits {
 
 // Error is a syntax error, semantic-free. It prints as one line: `line 1:7 …`.
 type Error struct {
+	// Refused says that CQL answers this as an invalid request rather than as a syntax error: its grammar takes the text.
+	Refused  bool
 	Line     int    // from 1
 	Column   int    // from 0, in characters
 	Offset   int    // in bytes

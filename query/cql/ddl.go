@@ -38,16 +38,16 @@ func (p *parser) createTable(at Pos) Statement {
 		p.failMsg("CREATE TABLE … LIKE is not part of CQL 3.4.7: name the columns")
 	}
 	p.expect("(")
-	p.list(func() { p.tableItem(st) })
+	p.looseList(func() { p.tableItem(st) })
 	p.expect(")")
-	if st.PartitionKey == nil {
-		p.failAt(st.Table.Pos, st.Table.Name, "the table has no PRIMARY KEY", "")
-	}
 	if p.accept("WITH") {
 		p.tableProperty(st)
 		for p.accept("AND") {
 			p.tableProperty(st)
 		}
+	}
+	if st.PartitionKey == nil {
+		p.refuse(st.Table.Pos, st.Table.Name, "No PRIMARY KEY specified for table '%s' (exactly one required)", st.Table.Name)
 	}
 	return st
 }
@@ -75,7 +75,7 @@ func (p *parser) tableItem(st *CreateTable) {
 
 func (p *parser) onlyKey(st *CreateTable) {
 	if st.PartitionKey != nil {
-		p.failMsg("the table has a PRIMARY KEY already; a key of several columns is written PRIMARY KEY (a, b)")
+		p.refuse(p.tok.pos, p.tok.text, "Multiple PRIMARY KEY specified for table '%s' (exactly one required); a key of several columns is written PRIMARY KEY (a, b)", st.Table.Name)
 	}
 }
 
@@ -222,7 +222,7 @@ func (p *parser) userType() Name {
 func (p *parser) createType(at Pos) Statement {
 	st := &CreateType{Pos: at, IfNotExists: p.ifNotExists(), Type: p.userType()}
 	p.expect("(")
-	p.list(func() { st.Fields = append(st.Fields, p.columnDef()) })
+	p.looseList(func() { st.Fields = append(st.Fields, p.columnDef()) })
 	p.expect(")")
 	return st
 }
@@ -309,7 +309,7 @@ func (p *parser) alterType(st *AlterType) {
 	switch {
 	case p.accept("ADD"):
 		st.AddIfNotExists = p.ifNotExists()
-		p.maybeBracketed(func() { st.Add = append(st.Add, p.columnDef()) })
+		st.Add = []ColumnDef{p.columnDef()}
 	case p.accept("RENAME"):
 		st.RenameIfExists = p.ifExists()
 		st.Rename = p.renames()
@@ -323,10 +323,10 @@ func (p *parser) alterType(st *AlterType) {
 	}
 }
 
-// maybeBracketed reads a list, in parentheses or not.
+// maybeBracketed reads one item, or several in parentheses.
 func (p *parser) maybeBracketed(item func()) {
 	if !p.accept("(") {
-		p.list(item)
+		item()
 		return
 	}
 	p.list(item)

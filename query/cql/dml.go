@@ -268,7 +268,7 @@ func (p *parser) batch(at Pos) Statement {
 		st.Type = CounterBatch
 	}
 	p.expect("BATCH")
-	p.using(&st.Using, false)
+	p.using(&st.Using, true)
 	for !p.at("APPLY") {
 		if p.is("SELECT") {
 			p.failMsg("a batch holds INSERT, UPDATE and DELETE only")

@@ -89,7 +89,9 @@ func (w *printer) alterTable(st *AlterTable) {
 	case st.Add != nil:
 		w.words(" ADD ")
 		w.when(st.AddIfNotExists, "IF NOT EXISTS ")
+		w.when(len(st.Add) > 1, "(")
 		w.columnDefs(st.Add)
+		w.when(len(st.Add) > 1, ")")
 	case st.DropCompact:
 		w.words(" DROP COMPACT STORAGE")
 	case st.Drop != nil:

@@ -127,6 +127,11 @@ func (p *parser) failAt(at Pos, near, msg, expected string) {
 	panic(bailout{&Error{Line: at.Line, Column: at.Column, Offset: at.Offset, Near: near, Expected: expected, Msg: msg}})
 }
 
+// refuse ends the parsing at a place in a text that the grammar takes and that is no statement all the same.
+func (p *parser) refuse(at Pos, near, format string, args ...any) {
+	panic(bailout{&Error{Line: at.Line, Column: at.Column, Offset: at.Offset, Near: near, Msg: fmt.Sprintf(format, args...), Refused: true}})
+}
+
 // alternatives writes what was asked for in vain as `A, B or C`, and the keyword among them that the token looks like.
 func (p *parser) alternatives() string {
 	want := p.wanted[:p.nWanted]
@@ -243,6 +248,16 @@ func (p *parser) list(item func()) {
 	}
 }
 
+// looseList reads one or more items with commas between them, after the last one too: declarations of columns and fields.
+func (p *parser) looseList(item func()) {
+	item()
+	for p.accept(",") {
+		if !p.is(",") && !p.is(")") {
+			item()
+		}
+	}
+}
+
 // names reads (a, b, …).
 func (p *parser) names(what string) []Ident {
 	var ids []Ident
@@ -306,21 +321,27 @@ func (p *parser) typeArgs(t *TypeName, want int) {
 		p.expect(",")
 		t.Args = append(t.Args, p.typeName())
 	}
+	if a := t.Args[0]; t.Name == "frozen" && isNativeType[strings.ToUpper(a.Name)] && !a.Custom && a.Keyspace == "" {
+		p.failAt(a.Pos, a.Name, "frozen<> is only allowed on collections, tuples, and user-defined types (got "+a.Name+")", "")
+	}
 	if t.Name == "vector" {
 		p.expect(",")
-		t.Dim = p.positive("the vector's dimension")
+		t.Dim = p.dimension()
 	}
 	p.expect(">")
 }
 
-// positive reads a plain positive integer that fits 31 bits.
-func (p *parser) positive(what string) int {
+// dimension reads how many elements a vector has: a plain positive integer that fits 31 bits.
+func (p *parser) dimension() int {
 	if p.tok.kind != tokenInteger {
-		p.failWant(what)
+		p.failWant("the vector's dimension")
 	}
 	n, err := strconv.ParseInt(p.tok.text, 10, 32)
-	if err != nil || n < 1 {
-		p.failMsg("%s must be between 1 and %d", what, math.MaxInt32)
+	switch {
+	case err != nil:
+		p.failMsg("the vector's dimension must be between 1 and %d", math.MaxInt32)
+	case n < 1:
+		p.refuse(p.tok.pos, p.tok.text, "vectors may only have positive dimensions; given %d", n)
 	}
 	p.next()
 	return int(n)

@@ -45,6 +45,9 @@ func (p *parser) relation() Relation {
 	case p.is("TOKEN"):
 		p.next()
 		r.On, r.Columns = OnToken, p.names("a column")
+		if _, ok := comparisons[p.tok.sym]; !ok {
+			p.failWant("a comparison")
+		}
 	default:
 		r.Columns = []Ident{p.name("a column")}
 		if p.accept("[") {

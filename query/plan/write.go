@@ -483,7 +483,7 @@ func (c *compiler) batch(st *cql.Batch) (*Batch, error) {
 		return nil, at(st, "Counters come with a later release of nodedb")
 	}
 	if st.Using.TTL != nil {
-		return nil, at(st, "Global TTL on the BATCH statement is not supported.")
+		return nil, at(st.Using.TTL, "Global TTL on the BATCH statement is not supported.")
 	}
 	if st.Using.Timestamp != nil {
 		var err error
