@@ -490,11 +490,16 @@ func (c *compiler) batch(st *cql.Batch) (*Batch, error) {
 		if b.Timestamp, err = c.expr(st.Using.Timestamp, types.BigintType, "[timestamp]"); err != nil {
 			return nil, err
 		}
+		if m, ok := st.Using.Timestamp.(*cql.Marker); ok {
+			spec := &c.plan.Markers[m.Index]
+			spec.Keyspace, spec.Table = batchName, batchName
+		}
 	}
-	var routingKey []uint16
-	for i, s := range st.Statements {
+	var routingKey []uint16 // of the last statement that has one
+	for _, s := range st.Statements {
 		var w *Write
 		var err error
+		c.plan.PartitionKey = nil
 		switch s := s.(type) {
 		case *cql.Insert:
 			w, err = c.insert(s)
@@ -511,13 +516,29 @@ func (c *compiler) batch(st *cql.Batch) (*Batch, error) {
 		if w.Timestamp != nil && b.Timestamp != nil {
 			return nil, at(s, "Timestamp must be set either on BATCH or individual statements")
 		}
-		if i == 0 {
+		if c.plan.PartitionKey != nil {
 			routingKey = c.plan.PartitionKey
 		}
 		b.Writes = append(b.Writes, w)
 	}
-	c.plan.PartitionKey = routingKey
+	c.plan.PartitionKey = nil
+	if c.plan.oneTable() {
+		c.plan.PartitionKey = routingKey
+	}
 	return b, nil
+}
+
+// batchName stands for the keyspace and table of what belongs to a batch as a whole.
+const batchName = "[batch]"
+
+// oneTable reports whether all markers belong to one table. Where they don't, no routing key is told: a driver couldn't say of which table it is.
+func (p *Plan) oneTable() bool {
+	for _, m := range p.Markers[min(1, len(p.Markers)):] {
+		if m.Keyspace != p.Markers[0].Keyspace || m.Table != p.Markers[0].Table {
+			return false
+		}
+	}
+	return true
 }
 
 // Values gives the plan of an INSERT of known values: what INSERT JSON comes to once its document is read, with errors at the document's
