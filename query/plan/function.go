@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"nodedb/query/cql"
@@ -183,7 +184,7 @@ func (c *compiler) overload(e *cql.Call, f *Function) (*Expr, error) {
 func (c *compiler) tokenCall(e *cql.Call) (*Expr, error) {
 	x := &Expr{Op: OpToken, Type: types.BigintType, Name: "token"}
 	if len(e.Args) != len(c.table.PartitionKey) {
-		return nil, at(e, "Invalid number of arguments in call to function token: %d required but %d provided", len(c.table.PartitionKey), len(e.Args))
+		return nil, at(e, "Invalid number of arguments in call to function system.token: %d required but %d provided", len(c.table.PartitionKey), len(e.Args))
 	}
 	own := c.inRow
 	for i, a := range e.Args {
@@ -194,7 +195,11 @@ func (c *compiler) tokenCall(e *cql.Call) (*Expr, error) {
 		return c.perRow(x), nil
 	}
 	for i, a := range e.Args {
-		arg, err := c.expr(a, c.table.PartitionKey[i].Type, "token")
+		t := c.table.PartitionKey[i].Type
+		if c.suits(a, t) == unfit {
+			return nil, at(a, "Type error: %s cannot be passed as argument %d of function system.token of type %s", cql.ColumnName(a), i, t)
+		}
+		arg, err := c.expr(a, t, "arg"+strconv.Itoa(i)+"(system.token)")
 		if err != nil {
 			return nil, err
 		}

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"bytes"
-	"math"
 	"slices"
 
 	"nodedb/node/storage"
@@ -198,7 +197,8 @@ func (w *Where) byToken(env *Env, list []Partition) ([]Partition, error) {
 }
 
 // Range gives the tokens (Start, End] that token() relations leave; without any it is everything. empty says that
-// nothing is left.
+// nothing is left. MinToken, which no partition has, is the end of the ring where it is an upper bound: the last of the ranges that drivers and tools split
+// the ring into ends there, and Cassandra takes it so.
 func (w *Where) Range(env *Env) (r vnodes.Range, empty bool, err error) {
 	r = vnodes.Range{Start: vnodes.MinToken, End: vnodes.MaxToken}
 	for _, rel := range w.Tokens {
@@ -215,16 +215,19 @@ func (w *Where) Range(env *Env) (r vnodes.Range, empty bool, err error) {
 			r.Start = t
 		case cql.GreaterEq:
 			r.Start = before(t)
-		case cql.Less:
-			empty = empty || t == math.MinInt64
-			r.End = before(t)
-		case cql.LessEq:
-			r.End = t
+		case cql.Less, cql.LessEq:
+			switch {
+			case t == vnodes.MinToken:
+			case rel.Op == cql.Less:
+				r.End = before(t)
+			default:
+				r.End = t
+			}
 		case cql.Eq:
 			r.Start, r.End = before(t), t
 		}
 	}
-	return r, empty || r.Start >= r.End, nil
+	return r, r.Start >= r.End, nil
 }
 
 // before is the token before t; MinToken, which no partition has, is before itself.
