@@ -260,8 +260,16 @@ func declared(ch *Change) (list []string) {
 }
 
 func clusteringOrder(ch *Change, st *cql.CreateTable) error {
-	if len(st.Order) > len(st.Clustering) {
-		return at(st.Order[len(st.Clustering)].Column, "Only clustering columns can be defined in CLUSTERING ORDER directive")
+	var seen []string
+	for _, o := range st.Order {
+		name := o.Column.Name
+		switch {
+		case slices.Contains(seen, name):
+			return at(o.Column, "Duplicate column '%s' in CLUSTERING ORDER BY clause for table '%s'", name, st.Table.Name)
+		case !slices.ContainsFunc(st.Clustering, func(id cql.Ident) bool { return id.Name == name }):
+			return at(o.Column, "Only clustering key columns can be defined in CLUSTERING ORDER directive: [%s] are not clustering columns", name)
+		}
+		seen = append(seen, name)
 	}
 	for i, o := range st.Order {
 		if want := st.Clustering[i].Name; o.Column.Name != want {

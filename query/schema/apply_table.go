@@ -300,7 +300,7 @@ func (e *edit) rename(_ *Keyspace, t *Table) error {
 			if e.ch.IfColumn {
 				continue
 			}
-			return about(p[0], invalid("Column %s was not found in table '%s.%s'; it has %s", p[0], t.Keyspace, t.Name, t.columnNames()))
+			return about(p[0], invalid("Undefined column name %s in table %s.%s; it has %s", p[0], t.Keyspace, t.Name, t.columnNames()))
 		}
 		if c.Kind != PartitionKey && c.Kind != Clustering {
 			return about(p[0], invalid("Cannot rename non PRIMARY KEY column %s", p[0]))

@@ -89,7 +89,7 @@ func (e *edit) addFields(k *Keyspace, t *types.Type) error {
 			if e.ch.Op == CreateType {
 				return about(d.Name, invalid("Duplicate field name '%s' in type '%s'", d.Name, t.Name))
 			}
-			return about(d.Name, invalid("Cannot add field %s to type %s: a field with name %s already exists", d.Name, t.Name, d.Name))
+			return about(d.Name, invalid("Cannot add field %s to type %s.%s: a field with name %s already exists", d.Name, t.Keyspace, t.Name, d.Name))
 		}
 		ft, err := k.parse(d.Name, d.Type)
 		switch {
