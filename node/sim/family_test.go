@@ -177,7 +177,7 @@ var families = []*family{
 		readsShape(c)
 		c.loads = []string{"memory", "appends"}
 	}, faults: memoryFaults},
-	{name: "join", row: "4, 22", quorum: true, meets: []kind{kindJoin, kindLate, kindStale, kindUnwritten}, shape: joinShape, faults: joinFaults},
+	{name: "join", row: "4, 22", ownRF: true, quorum: true, meets: []kind{kindJoin, kindLate, kindStale, kindUnwritten}, shape: joinShape, faults: joinFaults},
 	{name: "gossip", row: "-", memberlist: true, agree: 30 * time.Second, meets: []kind{kindPartition, kindKill, kindRestart}, shape: func(_ *rand.Rand, c *conf) {
 		c.nodes = 3
 	}, faults: func(r *rand.Rand, c *conf) []*fault {

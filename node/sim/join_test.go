@@ -14,7 +14,7 @@ import (
 // joinBound is how long a machine that has not joined while the sessions worked may take for it when all is well.
 const joinBound = 60 * time.Second
 
-// joinShape: with three founders, two joiners and three replicas some ranges keep one of their owners.
+// joinShape: with three founders and two joiners some ranges keep one of their three owners. (With two replicas a machine that misses writes stops most of them.)
 func joinShape(r *rand.Rand, c *conf) {
 	founders := pick(r, 3, 3, 4)
 	c.joiners = 1 + r.IntN(2)
