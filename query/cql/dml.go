@@ -158,12 +158,33 @@ func (p *parser) update(at Pos) Statement {
 	p.using(&st.Using, true)
 	p.expect("SET")
 	p.list(func() { st.Set = append(st.Set, p.assignment()) })
+	p.compatible(st.Set)
 	p.expect("WHERE")
 	st.Where = p.where()
 	if p.accept("IF") {
 		st.IfExists, st.If = p.conditions()
 	}
 	return st
+}
+
+// compatible refuses to set a column as a whole beside anything else that is done to it, and a field twice.
+func (p *parser) compatible(set []Assignment) {
+	if len(set) < 2 {
+		return
+	}
+	whole, seen, fields := map[string]bool{}, map[string]bool{}, map[[2]string]bool{}
+	for i := range set {
+		a := &set[i]
+		name, field := a.Column.Name, [2]string{}
+		if a.Field != nil {
+			field = [2]string{name, a.Field.Name}
+		}
+		all := a.Op == Assign && a.Key == nil && a.Field == nil
+		if whole[name] || all && seen[name] || a.Field != nil && fields[field] {
+			p.failAt(a.Column.Pos, "", "Multiple incompatible setting of column "+name, "")
+		}
+		whole[name], seen[name], fields[field] = all, true, true
+	}
 }
 
 // assignment reads one term of SET.

@@ -296,16 +296,11 @@ func (c *compiler) notKey(id cql.Ident, what string) (*schema.Column, error) {
 	return col, nil
 }
 
-// put adds a cell where its column belongs, and refuses a second plain assignment of one column.
+// put adds a cell where its column belongs.
 func (w *Write) put(cell Cell, id cql.Ident) error {
 	list := &w.Cells
 	if cell.Column.Kind == schema.Static {
 		list = &w.Statics
-	}
-	for _, other := range *list {
-		if other.Column == cell.Column && other.Key == nil && cell.Key == nil && other.Op != CellField && cell.Op != CellField {
-			return at(id, "Multiple incompatible setting of column %s", cell.Column.Name)
-		}
 	}
 	*list = append(*list, cell)
 	return nil
@@ -384,13 +379,15 @@ func (c *compiler) combination(a *cql.Assignment, cell *Cell) (err error) {
 	}
 	want := t
 	switch {
+	case a.Op == cql.Prepend && t.Kind != types.List:
+		return at(a, "Invalid operation (%s = %s + %s) for non list column %s", col.Name, a.Value, col.Name, col.Name)
 	case a.Op == cql.Subtract && t.Kind == types.List:
 		return at(a, "Taking values out of a list needs a read before the write, which comes with a later release: %s", col.Name)
 	case a.Op == cql.Subtract && t.Kind == types.Map:
 		cell.Op, want = CellRemove, types.NewSet(t.Elems[0], false)
 	case a.Op == cql.Subtract:
 		cell.Op = CellRemove
-	case a.Op == cql.Prepend && t.Kind == types.List:
+	case a.Op == cql.Prepend:
 		cell.Op = CellPrepend
 	default:
 		cell.Op = CellAppend
