@@ -38,6 +38,7 @@ type oneNode struct {
 		workLimit int
 		kind      coordinator.WriteKind // of the last write
 		level     consistency.Level     // of the last write or read
+		read      consistency.Level     // of the last read
 	}
 }
 
@@ -95,6 +96,20 @@ func (n *oneNode) Write(_ context.Context, r *coordinator.WriteRequest, done fun
 	n.store.Apply(ms, done)
 }
 
+// setFailure is what reads and writes answer from now on; nil: what there is.
+func (n *oneNode) setFailure(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.fail = err
+}
+
+// lastRead is the level of the last read.
+func (n *oneNode) lastRead() consistency.Level {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mu.read
+}
+
 // lastKind is the kind of the last write.
 func (n *oneNode) lastKind() coordinator.WriteKind {
 	n.mu.Lock()
@@ -110,7 +125,7 @@ func (n *oneNode) Read(ctx context.Context, r *coordinator.ReadRequest, done fun
 	n.reads.Add(1)
 	spec := r.Spec
 	n.mu.Lock()
-	spec.ByteLimit, spec.WorkLimit = n.mu.byteLimit, n.mu.workLimit
+	spec.ByteLimit, spec.WorkLimit, n.mu.read = n.mu.byteLimit, n.mu.workLimit, r.Level
 	n.mu.Unlock()
 	done(n.store.Read(ctx, &spec, nil))
 }

@@ -50,6 +50,7 @@ func TestStart(t *testing.T) {
 		{"INSERT INTO t (k, c, v) VALUES (?, 1, 'a')", [][]byte{int32Bytes(1)}, true},
 		{"INSERT INTO alone JSON '{\"k\": 5, \"v\": \"j\"}'", nil, false},
 		{"UPDATE alone SET l = l + [4] WHERE k IN (1, 2)", nil, false},
+		{"UPDATE alone SET l = l - [4] WHERE k = 1", nil, false},
 		{"DELETE FROM t WHERE k = 9", nil, true},
 		{"SELECT * FROM t WHERE k = ? AND c = 1", [][]byte{int32Bytes(1)}, true},
 		{"SELECT JSON v FROM t WHERE k = 1 AND c = 2", nil, true},

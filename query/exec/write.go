@@ -100,6 +100,8 @@ type mutator struct {
 	salt   [16]byte // keeps list elements apart; drawn when first needed
 	index  int
 	b      *row.Builder
+	before before   // of the partition, where lists are looked into
+	now    row.View // the row, or the statics, being written: of before
 }
 
 // builders are used again: a builder keeps the room of its cells.
@@ -174,8 +176,14 @@ func (m *mutator) badTimestamp(format string, args ...any) error {
 func (m *mutator) partition(p plan.Partition) (row.Mutation, error) {
 	t := m.w.Table
 	out := row.Mutation{Storage: t.Storage, Token: p.Token, Key: p.Key}
+	if m.w.ListReads > 0 {
+		if err := m.read(p); err != nil {
+			return out, err
+		}
+	}
 	h := row.EmptyHeader
 	if len(m.w.Statics) > 0 {
+		m.now = m.before.static
 		static, err := m.fragment(m.w.Statics, false)
 		if err != nil {
 			return out, err
@@ -210,6 +218,9 @@ func (m *mutator) rows() ([]row.Entry, error) {
 	slices, empty, err := m.w.Where.Slices(&m.r.env)
 	if err != nil || empty {
 		return nil, err
+	}
+	if m.w.ListReads > 0 {
+		return m.eachRow(slices)
 	}
 	m.b.Reset()
 	if m.w.Remove == plan.RemoveRows {
@@ -254,6 +265,9 @@ func (m *mutator) dead(id row.ColumnID, path []byte) row.Cell {
 }
 
 func (m *mutator) cell(c *plan.Cell) error {
+	if c.Op.Reads() {
+		return m.listCell(c)
+	}
 	id, multi := c.Column.ID, c.Column.Type.IsMultiCell()
 	if c.Op == plan.CellDelete {
 		if multi {

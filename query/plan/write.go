@@ -20,7 +20,16 @@ const (
 	CellDelete                  // the whole column
 	CellDeleteKey               // one element of a map or set: Key
 	CellField                   // one field of a user type: Field, Value
+	CellPutAt                   // one element of a list: Key is its index, Value
+	CellDeleteAt                // one element of a list: Key is its index
+	CellDiscard                 // elements taken out of a list, by value
 )
+
+// MaxListReads bounds how many assignments and deletions of one statement look into lists: each goes over a whole list.
+const MaxListReads = 256
+
+// Reads reports whether the list's elements have to be known first.
+func (o CellOp) Reads() bool { return o >= CellPutAt }
 
 // Cell is one assignment or deletion of a write.
 type Cell struct {
@@ -37,6 +46,8 @@ type Write struct {
 	Where *Where
 	// Cells of regular columns, Statics of static ones.
 	Cells, Statics []Cell
+	// ListReads counts the cells that change elements of a list by index or by value: the rows are read first.
+	ListReads int
 	// Marker says that the row's liveness is written (INSERT).
 	Marker bool
 	// Remove is what a DELETE without targets removes.
@@ -50,8 +61,8 @@ type Write struct {
 
 // Plain reports a write of one partition whose rows, if it names any, are one: what it costs is bounded by the size of its values.
 func (w *Write) Plain() bool {
-	if w.JSON != nil {
-		return false // its keys are in the document
+	if w.JSON != nil || w.ListReads > 0 {
+		return false // its keys are in the document; it reads before it writes
 	}
 	for _, r := range w.Where.Keys {
 		if r.Op != cql.Eq {
@@ -302,6 +313,11 @@ func (w *Write) put(cell Cell, id cql.Ident) error {
 	if cell.Column.Kind == schema.Static {
 		list = &w.Statics
 	}
+	if cell.Op.Reads() {
+		if w.ListReads++; w.ListReads > MaxListReads {
+			return at(id, "The statement looks into lists more than %d times: set the lists as a whole, or send several statements", MaxListReads)
+		}
+	}
 	*list = append(*list, cell)
 	return nil
 }
@@ -333,16 +349,30 @@ func (c *compiler) elementAssignment(a *cql.Assignment, cell *Cell) (err error) 
 	switch {
 	case !col.Type.IsMultiCell():
 		return at(a, "Invalid operation (%s[%s] = %s) for frozen or non collection column %s", col.Name, a.Key, a.Value, col.Name)
-	case col.Type.Kind == types.List:
-		return at(a, "Setting a list's element by its index needs a read before the write, which comes with a later release: %s[%s]", col.Name, a.Key)
-	case col.Type.Kind != types.Map:
+	case col.Type.Kind != types.Map && col.Type.Kind != types.List:
 		return at(a, "Invalid operation (%s[%s] = %s) for column %s of type %s", col.Name, a.Key, a.Value, col.Name, col.Type)
 	}
 	cell.Op = CellPut
-	if cell.Key, err = c.expr(a.Key, col.Type.Elems[0], "key("+col.Name+")"); err != nil {
+	if col.Type.Kind == types.List {
+		cell.Op = CellPutAt
+	}
+	if err := c.elementKey(a.Key, cell); err != nil {
 		return err
 	}
-	cell.Value, err = c.expr(a.Value, col.Type.Elems[1], "value("+col.Name+")")
+	cell.Value, err = c.expr(a.Value, col.Type.Elems[len(col.Type.Elems)-1], "value("+col.Name+")")
+	return err
+}
+
+// elementKey compiles what names an element of a collection: a map's key, a set's value, a list's index.
+func (c *compiler) elementKey(key cql.Expr, cell *Cell) (err error) {
+	t, name := cell.Column.Type.Elems[0], "key"
+	switch cell.Column.Type.Kind {
+	case types.List:
+		t, name = types.IntType, "idx"
+	case types.Set:
+		name = "value"
+	}
+	cell.Key, err = c.expr(key, t, name+"("+cell.Column.Name+")")
 	return err
 }
 
@@ -382,7 +412,7 @@ func (c *compiler) combination(a *cql.Assignment, cell *Cell) (err error) {
 	case a.Op == cql.Prepend && t.Kind != types.List:
 		return at(a, "Invalid operation (%s = %s + %s) for non list column %s", col.Name, a.Value, col.Name, col.Name)
 	case a.Op == cql.Subtract && t.Kind == types.List:
-		return at(a, "Taking values out of a list needs a read before the write, which comes with a later release: %s", col.Name)
+		cell.Op = CellDiscard
 	case a.Op == cql.Subtract && t.Kind == types.Map:
 		cell.Op, want = CellRemove, types.NewSet(t.Elems[0], false)
 	case a.Op == cql.Subtract:
@@ -453,14 +483,14 @@ func (c *compiler) deleteTarget(t *cql.DeleteTarget, w *Write) error {
 		}
 		cell.Value = &Expr{Op: OpConst, Type: col.Type.Elems[cell.Field]}
 	case t.Key != nil:
-		switch {
-		case !col.Type.IsMultiCell() || !col.Type.IsCollection():
+		if !col.Type.IsMultiCell() || !col.Type.IsCollection() {
 			return at(t, "Invalid deletion operation for frozen or non collection column %s", col.Name)
-		case col.Type.Kind == types.List:
-			return at(t, "Deleting a list's element by its index needs a read before the write, which comes with a later release: %s[%s]", col.Name, t.Key)
 		}
 		cell.Op = CellDeleteKey
-		if cell.Key, err = c.expr(t.Key, col.Type.Elems[0], "key("+col.Name+")"); err != nil {
+		if col.Type.Kind == types.List {
+			cell.Op = CellDeleteAt
+		}
+		if err := c.elementKey(t.Key, &cell); err != nil {
 			return err
 		}
 	}
