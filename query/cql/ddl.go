@@ -1,7 +1,5 @@
 package cql
 
-import "strconv"
-
 // create reads what follows CREATE.
 func (p *parser) create(at Pos) Statement {
 	switch {
@@ -366,12 +364,4 @@ func (p *parser) drop(at Pos) Statement {
 	}
 	p.fail()
 	return nil
-}
-
-// plural writes a count with its noun.
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.Itoa(n) + " " + noun + "s"
 }

@@ -92,26 +92,24 @@ func (p *parser) insertJSON(st *Insert) {
 func (p *parser) insertValues(st *Insert) {
 	st.Columns = p.names("a column")
 	p.expect("VALUES")
-	at := p.tok.pos
-	st.Values = p.elements("(", ")", inValue)
-	if len(st.Columns) == len(st.Values) {
-		return
+	if p.is("(") && p.peek().sym == ")" {
+		p.next()
+		p.failWant("a value")
 	}
-	p.failAt(at, "", plural(len(st.Columns), "column")+" but "+plural(len(st.Values), "value"), "")
+	st.ValuesAt = p.tok.pos
+	st.Values = p.elements("(", ")", inValue)
 }
 
-// using reads USING TIMESTAMP x AND TTL y, if it comes, in any order.
+// using reads USING TIMESTAMP x AND TTL y, if it comes, in any order. The last one of a kind counts.
 func (p *parser) using(u *Using, ttl bool) {
 	if !p.accept("USING") {
 		return
 	}
 	for {
 		switch {
-		case p.at("TIMESTAMP"):
-			p.once(u.Timestamp == nil, "TIMESTAMP")
+		case p.accept("TIMESTAMP"):
 			u.Timestamp = p.number("a timestamp in microseconds")
-		case ttl && p.at("TTL"):
-			p.once(u.TTL == nil, "TTL")
+		case ttl && p.accept("TTL"):
 			u.TTL = p.number("a TTL in seconds")
 		default:
 			if !ttl && p.is("TTL") {
@@ -123,14 +121,6 @@ func (p *parser) using(u *Using, ttl bool) {
 			return
 		}
 	}
-}
-
-// once moves over a word that may come once only.
-func (p *parser) once(first bool, word string) {
-	if !first {
-		p.failMsg("%s is given twice", word)
-	}
-	p.next()
 }
 
 // number reads an integer or a marker.

@@ -127,7 +127,8 @@ type Insert struct {
 	Pos
 	Table        Name
 	Columns      []Ident
-	Values       []Expr // as many as Columns
+	Values       []Expr // at least one; the plan counts them
+	ValuesAt     Pos    // of their bracket
 	JSON         Expr   // a string or a marker; nil for VALUES
 	DefaultUnset bool   // INSERT JSON … DEFAULT UNSET: columns not in the document are left alone
 	IfNotExists  bool

@@ -128,7 +128,7 @@ func (c *compiler) insert(st *cql.Insert) (*Write, error) {
 		return c.insertJSON(st, w)
 	}
 	if len(st.Columns) != len(st.Values) {
-		return nil, at(st, "Unmatched column names/values")
+		return nil, at(st.ValuesAt, "Unmatched column names/values: %d column(s), %d value(s)", len(st.Columns), len(st.Values))
 	}
 	seen := map[*schema.Column]bool{}
 	var keys []*Relation
