@@ -97,7 +97,7 @@ type MapLiteral struct {
 // MapEntry is one entry of a MapLiteral.
 type MapEntry struct{ Key, Value Expr }
 
-// TupleLiteral is (a, b). One element makes a tuple of one; a parenthesised selector expression is not a TupleLiteral.
+// TupleLiteral is (a, b). One element makes a tuple of one, or an expression in parentheses: the type that is expected tells.
 type TupleLiteral struct {
 	Pos
 	Elems []Expr
@@ -136,6 +136,7 @@ type Binary struct {
 	Pos
 	Op          byte
 	Left, Right Expr
+	Parens      [2]bool // whether Left and Right stood in parentheses; only the name of a result's column shows needless ones
 }
 
 // Negate is -x, where x is no literal number.

@@ -110,7 +110,7 @@ func stable(t tester, p *Parsed) {
 	}
 }
 
-// dump writes a tree without its positions and zero fields.
+// dump writes a tree without its positions, needless parentheses and zero fields.
 func dump(p *Parsed) string {
 	var b strings.Builder
 	dumpValue(&b, reflect.ValueOf(p.Statement), "")
@@ -156,7 +156,7 @@ func dumpStruct(b *strings.Builder, v reflect.Value, indent string) {
 	b.WriteString(v.Type().Name())
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
-		if f.Type == reflect.TypeFor[Pos]() || v.Field(i).IsZero() {
+		if f.Type == reflect.TypeFor[Pos]() || f.Name == "Parens" || v.Field(i).IsZero() {
 			continue
 		}
 		b.WriteString("\n" + indent + "  " + f.Name + ": ")

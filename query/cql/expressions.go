@@ -53,17 +53,19 @@ func (p *parser) operate(left Expr, n int, operand func(scope) Expr, sc scope) E
 	if n > p.limits.Depth {
 		p.failMsg("more than %d operators in one expression", p.limits.Depth)
 	}
-	op := p.tok.sym[0]
+	b := &Binary{Pos: left.Position(), Op: p.tok.sym[0]}
 	p.next()
-	return &Binary{Pos: left.Position(), Op: op, Left: bare(left), Right: bare(operand(sc))}
+	b.Left, b.Parens[0] = bare(left)
+	b.Right, b.Parens[1] = bare(operand(sc))
+	return b
 }
 
-// bare takes what looks like a tuple of one beside an operator for an expression in parentheses.
-func bare(e Expr) Expr {
+// bare takes what looks like a tuple of one beside an operator for an expression in parentheses, and says whether there were any.
+func bare(e Expr) (inner Expr, parens bool) {
 	if t, ok := e.(*TupleLiteral); ok && len(t.Elems) == 1 {
-		return t.Elems[0]
+		return t.Elems[0], true
 	}
-	return e
+	return e, false
 }
 
 // unary reads signs. The sign of a literal number belongs to it.
@@ -80,7 +82,8 @@ func (p *parser) unary(sc scope) Expr {
 	if c, ok := e.(*Constant); ok && plain && isNumber(c) && c.Text[0] != '-' {
 		return &Constant{Pos: at, Type: c.Type, Text: "-" + c.Text}
 	}
-	return &Negate{Pos: at, Value: bare(e)}
+	value, _ := bare(e)
+	return &Negate{Pos: at, Value: value}
 }
 
 func isNumber(c *Constant) bool { return c.Type == Integer || c.Type == Float || c.Type == Duration }
@@ -95,6 +98,7 @@ func (p *parser) postfix(sc scope) Expr {
 		if n > p.limits.Depth {
 			p.failMsg("more than %d selections in one expression", p.limits.Depth)
 		}
+		e, _ = bare(e)
 		if p.accept(".") {
 			e = &Field{Pos: e.Position(), Of: e, Name: p.name("a field")}
 			continue
@@ -225,6 +229,9 @@ func (p *parser) callOrColumn(sc scope) Expr {
 		return c
 	}
 	c.Args = p.elements("(", ")", sc)
+	for i := 0; i < len(c.Args) && sc == inSelector; i++ {
+		c.Args[i], _ = bare(c.Args[i])
+	}
 	return c
 }
 
@@ -295,7 +302,7 @@ func (p *parser) cast(sc scope) Expr {
 	}
 	c := &Cast{Pos: p.tok.pos}
 	p.expect("CAST", "(")
-	c.Value = p.sum(sc)
+	c.Value, _ = bare(p.sum(sc))
 	p.expect("AS")
 	if !isNativeType[p.tok.sym] {
 		p.failWant("a scalar type")
@@ -305,44 +312,31 @@ func (p *parser) cast(sc scope) Expr {
 	return c
 }
 
-// parens reads what begins with (: a type hint, a tuple, or (of selectors) an expression in parentheses.
+// parens reads what begins with (: a type hint or a tuple, which may turn out to be an expression in parentheses.
 func (p *parser) parens(sc scope) Expr {
 	at := p.tok.pos
 	if p.hintAhead(sc) {
 		p.expect("(")
 		h := &TypeHint{Pos: at, Type: p.typeName()}
 		p.expect(")")
-		h.Value = p.hinted(sc, h.Type)
+		h.Value = p.hinted(sc)
 		return h
 	}
 	elems := p.elements("(", ")", sc)
-	switch {
-	case len(elems) == 0:
+	if len(elems) == 0 {
 		p.failAt(at, "()", "a tuple has at least one element", "")
-	case len(elems) == 1 && sc == inSelector:
-		return elems[0]
 	}
 	return &TupleLiteral{Pos: at, Elems: elems}
 }
 
-// hinted reads the value behind a type hint. (tuple<int>) (1) is a tuple of one, also among selectors.
-func (p *parser) hinted(sc scope, t *TypeName) Expr {
+// hinted reads the value behind a type hint.
+func (p *parser) hinted(sc scope) Expr {
 	p.enter()
 	defer p.leave()
-	if p.is("(") && t.isTuple() && !p.hintAhead(sc) {
-		return &TupleLiteral{Pos: p.tok.pos, Elems: p.elements("(", ")", sc)}
-	}
 	if p.is("-") {
 		return p.unary(sc)
 	}
 	return p.primary(sc)
-}
-
-func (t *TypeName) isTuple() bool {
-	for t.Name == "frozen" && len(t.Args) == 1 {
-		t = t.Args[0]
-	}
-	return t.Name == "tuple"
 }
 
 // hintAhead says whether a type in parentheses comes next. Among selectors (a) may as well be a column in parentheses: then it is a hint only if
@@ -352,6 +346,9 @@ func (p *parser) hintAhead(sc scope) bool {
 	t := l.next()
 	if t.kind == tokenString {
 		return sc != inSelector && l.next().sym == ")" && startsOperand(l.next())
+	}
+	if t.sym == "SET" {
+		return l.next().sym == "<"
 	}
 	if !isName(t) {
 		return false

@@ -81,9 +81,9 @@ func ColumnName(e Expr) string {
 	return w.String()
 }
 
-// ColumnNameWithout is ColumnName of an expression in which some casts do nothing, and are not shown.
-func ColumnNameWithout(casts map[*Cast]bool, e Expr) string {
-	w := printer{result: true, hidden: casts}
+// ColumnNameIn is ColumnName in a keyspace, which user types are shown with. Some casts do nothing, and are not shown.
+func ColumnNameIn(keyspace string, casts map[*Cast]bool, e Expr) string {
+	w := printer{result: true, keyspace: keyspace, hidden: casts}
 	w.expr(e)
 	return w.String()
 }
@@ -107,8 +107,9 @@ func QuoteString(s string) string { return "'" + strings.ReplaceAll(s, "'", "''"
 // printer writes CQL. With result set it writes expressions as names of result columns, which is the same but for functions and quotes.
 type printer struct {
 	strings.Builder
-	result bool
-	hidden map[*Cast]bool // casts of which only the value is written
+	result   bool
+	keyspace string         // of user types, where a result shows it
+	hidden   map[*Cast]bool // casts of which only the value is written
 }
 
 // ambiguous words are unreserved, and yet a column of that name must be quoted in some places. A printer quotes them everywhere.
@@ -186,6 +187,10 @@ func (w *printer) expr(e Expr) {
 func (w *printer) constant(e *Constant) {
 	if e.Type == String {
 		w.WriteString(QuoteString(e.Text))
+		return
+	}
+	if e.Type == Null && w.result {
+		w.WriteString("NULL")
 		return
 	}
 	w.WriteString(e.Text)
@@ -335,9 +340,17 @@ func (w *printer) operand(e Expr, need int) {
 
 func (w *printer) binary(e *Binary) {
 	prec := precedence(e)
-	w.operand(e.Left, prec)
+	w.side(e.Left, prec, e.Parens[0])
 	w.WriteString(" " + string(rune(e.Op)) + " ")
-	w.operand(e.Right, prec+1)
+	w.side(e.Right, prec+1, e.Parens[1])
+}
+
+// side writes one side of an operation.
+func (w *printer) side(e Expr, need int, parens bool) {
+	if w.result && parens {
+		need = primaryPrecedence + 1
+	}
+	w.operand(e, need)
 }
 
 func (w *printer) negate(e *Negate) {
@@ -359,8 +372,11 @@ func (w *printer) typeName(t *TypeName) {
 		w.WriteString(QuoteString(t.Name))
 		return
 	}
-	if t.Keyspace != "" {
+	switch {
+	case t.Keyspace != "":
 		w.WriteString(QuoteName(t.Keyspace) + ".")
+	case w.keyspace != "" && len(t.Args) == 0 && !isNativeType[strings.ToUpper(t.Name)]:
+		w.WriteString(QuoteName(w.keyspace) + ".")
 	}
 	if len(t.Args) == 0 {
 		w.WriteString(QuoteName(t.Name))

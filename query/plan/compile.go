@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"nodedb/query/cql"
@@ -251,6 +252,9 @@ func (c *compiler) literal(e cql.Expr, want *types.Type, name string) (*Expr, er
 			return nil, err
 		}
 	}
+	if t, ok := e.(*cql.TupleLiteral); ok && c.inRow && len(t.Elems) == 1 && want.Kind != types.Tuple {
+		return c.expr(t.Elems[0], want, name) // in parentheses
+	}
 	x := &Expr{Op: OpCollect, Type: want, Name: name}
 	var err error
 	switch lit := e.(type) {
@@ -285,9 +289,11 @@ func (c *compiler) fold(x *Expr) (*Expr, error) {
 	return &Expr{Op: OpConst, Type: x.Type, Value: v, Name: x.Name}, nil
 }
 
+// inferLiteral finds the type of a literal where nothing else tells: from the first element that has a type of its own, else from the first.
 func (c *compiler) inferLiteral(e cql.Expr) (*types.Type, error) {
-	first := func(e cql.Expr) (*types.Type, error) {
-		x, err := c.expr(e, nil, "")
+	first := func(elems []cql.Expr) (*types.Type, error) {
+		i := max(slices.IndexFunc(elems, typed), 0)
+		x, err := c.expr(elems[i], nil, "")
 		if err != nil {
 			return nil, err
 		}
@@ -296,7 +302,7 @@ func (c *compiler) inferLiteral(e cql.Expr) (*types.Type, error) {
 	switch lit := e.(type) {
 	case *cql.ListLiteral:
 		if len(lit.Elems) > 0 {
-			t, err := first(lit.Elems[0])
+			t, err := first(lit.Elems)
 			if err != nil {
 				return nil, err
 			}
@@ -304,26 +310,30 @@ func (c *compiler) inferLiteral(e cql.Expr) (*types.Type, error) {
 		}
 	case *cql.SetLiteral:
 		if len(lit.Elems) > 0 {
-			t, err := first(lit.Elems[0])
+			t, err := first(lit.Elems)
 			if err != nil {
 				return nil, err
 			}
 			return types.NewSet(t, true), nil
 		}
 	case *cql.MapLiteral:
-		k, err := first(lit.Entries[0].Key)
+		var keys, values []cql.Expr
+		for _, e := range lit.Entries {
+			keys, values = append(keys, e.Key), append(values, e.Value)
+		}
+		k, err := first(keys)
 		if err != nil {
 			return nil, err
 		}
-		v, err := first(lit.Entries[0].Value)
+		v, err := first(values)
 		if err != nil {
 			return nil, err
 		}
 		return types.NewMap(k, v, true), nil
 	case *cql.TupleLiteral:
 		var fields []*types.Type
-		for _, el := range lit.Elems {
-			t, err := first(el)
+		for i := range lit.Elems {
+			t, err := first(lit.Elems[i : i+1])
 			if err != nil {
 				return nil, err
 			}

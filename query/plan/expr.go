@@ -6,8 +6,6 @@ import (
 	"nodedb/query/types"
 )
 
-// where says a node's place for the end of an error's text.
-
 // Op says what an expression does.
 type Op uint8
 
@@ -38,6 +36,8 @@ type Expr struct {
 	Args   []*Expr
 	Func   *Function
 	Name   string // what it is the value of, for errors
+	// HoldsNulls lets elements of an OpCollect's list, and values of its map, be null.
+	HoldsNulls bool
 
 	at    cql.Pos // where it stands in the text; zero when it has no place there
 	about string  // what errors call a marker: marker 2 (column pk)
@@ -101,16 +101,28 @@ func (e *Expr) collect(env *Env) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		fields := e.Type.Kind == types.Tuple || e.Type.Kind == types.UDT
 		if IsUnset(v) {
 			return nil, a.Errorf("Invalid unset value for %s", a.Name)
 		}
-		if v == nil && !fields {
+		if v == nil && !e.mayBeNull(i) {
 			return nil, a.Errorf("null is not supported inside collections: %s", e.Name)
 		}
 		values[i] = v
 	}
 	return e.Type.Canonical(buildValue(e.Type, values)), nil
+}
+
+// mayBeNull reports whether part i of a collection, tuple or user type may be null.
+func (e *Expr) mayBeNull(i int) bool {
+	switch e.Type.Kind {
+	case types.Tuple, types.UDT:
+		return true
+	case types.List:
+		return e.HoldsNulls
+	case types.Map:
+		return e.HoldsNulls && i%2 == 1
+	}
+	return false
 }
 
 // buildValue writes the bytes of a collection, tuple, user type or vector from its elements.

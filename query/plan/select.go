@@ -124,7 +124,7 @@ func (c *compiler) selection(st *cql.Select, s *Select) error {
 		}
 		name := sel.Alias
 		if name == "" {
-			name = cql.ColumnNameWithout(c.idle, sel.Expr)
+			name = cql.ColumnNameIn(c.table.Keyspace, c.idle, sel.Expr)
 		}
 		s.Exprs = append(s.Exprs, x)
 		c.output(s, name, x.Type)
@@ -134,10 +134,43 @@ func (c *compiler) selection(st *cql.Select, s *Select) error {
 
 // selector compiles one item of a select list.
 func (c *compiler) selector(sel cql.Selector) (*Expr, error) {
-	if m, ok := sel.Expr.(*cql.Marker); ok {
-		return nil, at(m, "Cannot infer type for term ? in selection clause (try using a cast to force a type)")
+	if !typed(sel.Expr) {
+		return nil, at(sel.Expr, "Cannot infer type for term %s in selection clause (try using a cast to force a type)", cql.ColumnName(sel.Expr))
 	}
-	return c.expr(sel.Expr, nil, "")
+	x, err := c.expr(sel.Expr, nil, "[selection]")
+	if err != nil {
+		return nil, err
+	}
+	holdNulls(x)
+	return x, nil
+}
+
+// typed reports whether a term has a type of its own. Literals take theirs from where they stand, and (v) may be a tuple of one.
+func typed(e cql.Expr) bool {
+	switch e := e.(type) {
+	case *cql.Constant, *cql.Marker, *cql.UDTLiteral:
+		return false
+	case *cql.ListLiteral:
+		return slices.ContainsFunc(e.Elems, typed)
+	case *cql.SetLiteral:
+		return slices.ContainsFunc(e.Elems, typed)
+	case *cql.TupleLiteral:
+		return len(e.Elems) > 1 && !slices.ContainsFunc(e.Elems, func(e cql.Expr) bool { return !typed(e) })
+	case *cql.MapLiteral:
+		return slices.ContainsFunc(e.Entries, func(e cql.MapEntry) bool { return typed(e.Key) }) &&
+			slices.ContainsFunc(e.Entries, func(e cql.MapEntry) bool { return typed(e.Value) })
+	}
+	return true
+}
+
+// holdNulls lets a collection that is selected by itself hold the nulls of a row: it isn't stored, and no function looks into it.
+func holdNulls(x *Expr) {
+	if x.Op == OpCollect {
+		x.HoldsNulls = true
+		for _, a := range x.Args {
+			holdNulls(a)
+		}
+	}
 }
 
 func (c *compiler) output(s *Select, name string, t *types.Type) {
@@ -179,6 +212,12 @@ func hasAggregate(e cql.Expr) bool {
 		return any(e.Of)
 	case *cql.Slice:
 		return any(e.Of, e.From, e.To)
+	case *cql.ListLiteral:
+		return any(e.Elems...)
+	case *cql.SetLiteral:
+		return any(e.Elems...)
+	case *cql.TupleLiteral:
+		return any(e.Elems...)
 	}
 	return false
 }
