@@ -74,10 +74,6 @@ func registerTime() {
 	for _, arg := range []*types.Type{types.TimeuuidType, types.TimestampType, types.DateType} {
 		registerConversions(arg)
 	}
-	register(
-		&Function{Name: "dateof", Args: []*types.Type{types.TimeuuidType}, Result: types.TimestampType, Call: toMillis},
-		&Function{Name: "unixtimestampof", Args: []*types.Type{types.TimeuuidType}, Result: types.BigintType, Call: toMillis},
-	)
 	bound := func(f func(int64) ([16]byte, error)) func(*Env, *Expr, [][]byte) ([]byte, error) {
 		return func(_ *Env, e *Expr, args [][]byte) ([]byte, error) {
 			id, err := f(types.Int64(args[0]))
