@@ -85,17 +85,33 @@ func (c *compiler) suits(a cql.Expr, t *types.Type) fit {
 	case *cql.Constant:
 		return constantSuits(a, t)
 	}
-	if c.aggregates != nil {
-		before := len(*c.aggregates)
-		defer func() { *c.aggregates = (*c.aggregates)[:before] }()
-	}
-	if x, err := c.expr(a, nil, ""); err == nil && t.Equal(x.Type) {
+	defer c.attempt()()
+	if own := c.ownType(a); own != nil && t.Equal(own) {
 		return exact
 	}
 	if _, err := c.expr(a, t, ""); err != nil {
 		return unfit
 	}
 	return fits
+}
+
+// attempt begins to compile something only to see whether it can be: what it gives forgets the aggregates that were found.
+func (c *compiler) attempt() (forget func()) {
+	if c.aggregates == nil {
+		return func() {}
+	}
+	before := len(*c.aggregates)
+	return func() { *c.aggregates = (*c.aggregates)[:before] }
+}
+
+// ownType is the type of a term by itself; nil where it has none, or is wrong.
+func (c *compiler) ownType(e cql.Expr) *types.Type {
+	defer c.attempt()()
+	x, err := c.expr(e, nil, "")
+	if err != nil {
+		return nil
+	}
+	return x.Type
 }
 
 func constantSuits(k *cql.Constant, t *types.Type) fit {

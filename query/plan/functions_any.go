@@ -16,7 +16,11 @@ type factory struct {
 	check func(i int, t *types.Type) string
 	// want is the type that argument i is to be compiled as, given the first argument's type (nil while that isn't known); nil for its own type.
 	want func(i int, first *types.Type) *types.Type
-	make func(kinds []*types.Type) *Function
+	// infer is want where the arguments' terms tell.
+	infer func(c *compiler, args []cql.Expr, i int) *types.Type
+	// agree says what is wrong with the arguments' types beside each other, "" for nothing; nil: never anything.
+	agree func(kinds []*types.Type) string
+	make  func(kinds []*types.Type) *Function
 }
 
 var factories = map[string]*factory{}
@@ -55,6 +59,9 @@ func (c *compiler) fromFactory(e *cql.Call, f *factory) (*Expr, error) {
 		if f.want != nil {
 			want = f.want(i, first)
 		}
+		if f.infer != nil {
+			want = f.infer(c, e.Args, i)
+		}
 		if want == nil && untypedTerm(a) {
 			return nil, at(a, "Cannot infer type of argument %s in call to function %s: use type casts to disambiguate", cql.ColumnName(a), f.signature())
 		}
@@ -68,6 +75,11 @@ func (c *compiler) fromFactory(e *cql.Call, f *factory) (*Expr, error) {
 			}
 		}
 		x.Args, kinds = append(x.Args, arg), append(kinds, arg.Type)
+	}
+	if f.agree != nil {
+		if wrong := f.agree(kinds); wrong != "" {
+			return nil, at(e, "%s", wrong)
+		}
 	}
 	x.Func = f.make(kinds)
 	x.Func.Name, x.Type = f.name, x.Func.Result

@@ -19,7 +19,14 @@ func init() {
 				}
 				return ""
 			},
-			make: func(kinds []*types.Type) *Function {
+			infer: vectorType,
+			agree: func(kinds []*types.Type) string {
+				if kinds[0].Dim != kinds[1].Dim {
+					return "All arguments must have the same vector dimensions"
+				}
+				return ""
+			},
+			make: func([]*types.Type) *Function {
 				return &Function{Result: types.FloatType, Call: func(_ *Env, e *Expr, args [][]byte) ([]byte, error) {
 					a, b := floatsOf(args[0]), floatsOf(args[1])
 					if name == "similarity_cosine" && (zeros(a) || zeros(b)) {
@@ -30,6 +37,17 @@ func init() {
 			},
 		})
 	}
+}
+
+// vectorType is what an argument of a similarity is taken for: a list of literals for a vector of as many floats, a marker for what the other argument is.
+func vectorType(c *compiler, args []cql.Expr, i int) *types.Type {
+	if untypedTerm(args[i]) {
+		i = 1 - i
+	}
+	if l, ok := args[i].(*cql.ListLiteral); ok && len(l.Elems) > 0 && len(l.Elems) <= types.MaxVectorDim {
+		return types.NewVector(types.FloatType, len(l.Elems))
+	}
+	return c.ownType(args[i])
 }
 
 func floatsOf(v []byte) []float32 {
