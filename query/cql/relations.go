@@ -1,7 +1,39 @@
 package cql
 
-// where reads the relations behind WHERE, joined by AND.
+// where reads the relations behind WHERE.
 func (p *parser) where() []Relation {
+	rs := p.conjunction()
+	for i := range rs {
+		p.checkWhere(&rs[i])
+	}
+	return rs
+}
+
+// checkWhere refuses what IF may say of an element and WHERE may not, and what is no tuple beside several columns.
+func (p *parser) checkWhere(r *Relation) {
+	switch {
+	case r.On == OnElement && r.Op > GreaterEq:
+		p.failAt(r.Pos, "", "an element is compared with =; "+r.Op.String()+" can't be used of it", "")
+	case r.On != OnTuple:
+		return
+	case r.Op > NotIn && r.Op != Between && r.Op != NotBetween:
+		p.failAt(r.Pos, "", r.Op.String()+" can't be used of several columns", "")
+	}
+	sides := r.Values
+	if r.Value != nil {
+		sides = []Expr{r.Value}
+	}
+	for _, e := range sides {
+		switch e.(type) {
+		case *TupleLiteral, *Marker:
+		default:
+			p.failAt(e.Position(), "", "several columns are compared with a tuple such as (1, 2), or a bind marker", "")
+		}
+	}
+}
+
+// conjunction reads relations joined by AND.
+func (p *parser) conjunction() []Relation {
 	var rs []Relation
 	p.relations(&rs)
 	for p.accept("AND") {
@@ -147,5 +179,5 @@ func (p *parser) conditions() (exists bool, rs []Relation) {
 			}
 		}
 	}
-	return false, p.where()
+	return false, p.conjunction()
 }

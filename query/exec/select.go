@@ -55,6 +55,9 @@ func (w *walk) open(r *request, sel *plan.Select) error {
 	if err := r.limits(w.o); err != nil {
 		return err
 	}
+	if err := sel.Where.Check(&r.env); err != nil {
+		return err
+	}
 	if len(r.params.PageState) > 0 {
 		state, err := decodePageState(r.params.PageState, statementHash(r.plan, &r.env))
 		if err != nil {

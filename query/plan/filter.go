@@ -36,6 +36,32 @@ func (w *Where) MatchAll(env *Env) (bool, error) {
 	return w.Match(env)
 }
 
+// Check evaluates what rows are compared with by the filters: what is null or unset is refused also where no row comes to be compared.
+func (w *Where) Check(env *Env) error {
+	for _, r := range w.Filters {
+		if err := r.check(env); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Relation) check(env *Env) (err error) {
+	if r.Key != nil {
+		if _, err := value(env, r.Key, r.Columns[0]); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.Token:
+	case r.Op == cql.In || r.Op == cql.NotIn:
+		_, err = r.allPoints(env)
+	default:
+		_, err = r.Operand.eval(env, r.Columns)
+	}
+	return err
+}
+
 func (r *Relation) match(env *Env) (bool, error) {
 	if r.Token {
 		return r.matchToken(env)

@@ -93,11 +93,10 @@ func (c *compiler) columnRelation(r *cql.Relation, rel *Relation) error {
 	case cql.Contains, cql.NotContains, cql.ContainsKey, cql.NotContainsKey:
 		return c.contains(r, rel, col)
 	}
+	if col.Type.IsMultiCell() && col.Type.Kind == types.UDT {
+		return at(r, "Non-frozen UDT column '%s' (%s) cannot be restricted by any relation", col.Name, col.Type)
+	}
 	if col.Type.IsMultiCell() {
-		if r.Op == cql.Eq || r.Op == cql.NotEq {
-			// Compared whole, as a frozen one is.
-			return c.operand(r, rel, col.Type, col.Name)
-		}
 		return at(r, "Collection column '%s' (%s) cannot be restricted by a '%s' relation", col.Name, col.Type, r.Op)
 	}
 	if col.Type.Kind == types.Duration && r.Op >= cql.Less && r.Op <= cql.GreaterEq {
@@ -162,6 +161,12 @@ func (c *compiler) partRelation(r *cql.Relation, rel *Relation) (err error) {
 	if col.Type.Kind != types.Map {
 		return at(r, "Column '%s' of type %s cannot be restricted by an element: only maps can", col.Name, col.Type)
 	}
+	switch {
+	case r.Op != cql.Eq:
+		return at(r, "Only EQ relations are supported on map entries")
+	case !col.Type.IsMultiCell():
+		return at(r, "Map-entry equality predicates on frozen map column %s are not supported", col.Name)
+	}
 	if rel.Key, err = c.expr(r.Key, col.Type.Elems[0], "key("+col.Name+")"); err != nil {
 		return err
 	}
@@ -211,13 +216,13 @@ func (c *compiler) tupleRelation(r *cql.Relation, rel *Relation) (err error) {
 	for _, col := range rel.Columns {
 		fields = append(fields, col.Type)
 	}
-	tuple, name := types.NewTuple(fields...), "("+names(rel.Columns)+")"
+	tuple, name := types.NewTuple(fields...), "("+strings.ReplaceAll(names(rel.Columns), ", ", ",")+")"
 	if r.Op != cql.In {
 		rel.Operand, err = c.tuple(r.Value, rel, tuple, name)
 		return err
 	}
 	if r.Value != nil {
-		rel.ListOf, err = c.expr(r.Value, types.NewList(tuple, true), "in("+names(rel.Columns)+")")
+		rel.ListOf, err = c.expr(r.Value, types.NewList(tuple, true), "in"+name)
 		return err
 	}
 	rel.List = make([]Operand, len(r.Values))

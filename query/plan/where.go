@@ -230,6 +230,11 @@ func (a *analysis) leftover(used map[*Relation]bool, position int) error {
 			rest = append(rest, r)
 		}
 	}
+	for _, r := range rest {
+		if a.filtering && len(r.Columns) > 1 && r.Op >= cql.Less && r.Op <= cql.GreaterEq {
+			return at(r.text, "Multi-column slice restrictions cannot be used for filtering.")
+		}
+	}
 	if len(rest) == 0 || a.filtering || w.Table.Virtual {
 		w.Filters = append(w.Filters, rest...)
 		return nil
