@@ -52,7 +52,7 @@ func (c *compiler) selectStatement(st *cql.Select) (*Select, error) {
 	if s.Where, err = c.analyse(list, st.AllowFiltering); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(*cql.Select, *Select) error{c.distinct, c.groupBy, c.orderBy, c.limits} {
+	for _, step := range []func(*cql.Select, *Select) error{c.onlyStatics, c.distinct, c.groupBy, c.orderBy, c.limits} {
 		if err := step(st, s); err != nil {
 			return nil, err
 		}
@@ -222,19 +222,12 @@ func hasAggregate(e cql.Expr) bool {
 	return false
 }
 
-func (c *compiler) distinct(st *cql.Select, s *Select) error {
-	if !st.Distinct {
-		return nil
-	}
-	selected := map[*schema.Column]bool{}
-	var bad *Expr
+// eachColumn calls f for whatever is selected of a column: its value, its timestamp or its TTL.
+func (s *Select) eachColumn(f func(x *Expr)) {
 	var walk func(x *Expr)
 	walk = func(x *Expr) {
-		if x.Op == OpColumn || x.Op == OpWriteTime || x.Op == OpMaxWriteTime || x.Op == OpTTL {
-			selected[x.Column] = true
-			if x.Column.Kind == schema.Clustering || x.Column.Kind == schema.Regular {
-				bad = x
-			}
+		if x.Column != nil {
+			f(x)
 		}
 		for _, a := range x.Args {
 			walk(a)
@@ -248,6 +241,41 @@ func (c *compiler) distinct(st *cql.Select, s *Select) error {
 			walk(a.Arg)
 		}
 	}
+}
+
+// onlyStatics refuses to look for statics in rows: they belong to the partition.
+func (c *compiler) onlyStatics(st *cql.Select, s *Select) error {
+	statics, others := false, len(st.Selectors) == 0
+	s.eachColumn(func(x *Expr) {
+		statics = statics || x.Column.Kind == schema.Static
+		others = others || x.Column.Kind == schema.Clustering || x.Column.Kind == schema.Regular
+	})
+	if !statics || others {
+		return nil
+	}
+	for _, r := range st.Where {
+		if len(r.Columns) == 0 {
+			continue
+		}
+		if col, ok := c.table.Column(r.Columns[0].Name); ok && col.Kind == schema.Clustering {
+			return at(r, "Cannot restrict clustering columns when selecting only static columns")
+		}
+	}
+	return nil
+}
+
+func (c *compiler) distinct(st *cql.Select, s *Select) error {
+	if !st.Distinct {
+		return nil
+	}
+	selected := map[*schema.Column]bool{}
+	var bad *Expr
+	s.eachColumn(func(x *Expr) {
+		selected[x.Column] = true
+		if x.Column.Kind == schema.Clustering || x.Column.Kind == schema.Regular {
+			bad = x
+		}
+	})
 	if bad != nil {
 		place := cql.Node(bad.at)
 		if bad.at.Line == 0 {
@@ -393,24 +421,10 @@ func (s *Select) OneRow() bool {
 
 // finish notes what a run needs to look at, and the routing key.
 func (c *compiler) finish(s *Select) {
-	var walk func(x *Expr)
-	walk = func(x *Expr) {
-		if x.Op == OpColumn {
-			s.UsesClustering = s.UsesClustering || x.Column.Kind == schema.Clustering
-			s.UsesKey = s.UsesKey || x.Column.Kind == schema.PartitionKey
-		}
-		for _, a := range x.Args {
-			walk(a)
-		}
-	}
-	for _, x := range s.Exprs {
-		walk(x)
-	}
-	for _, a := range s.Aggregates {
-		if a.Arg != nil {
-			walk(a.Arg)
-		}
-	}
+	s.eachColumn(func(x *Expr) {
+		s.UsesClustering = s.UsesClustering || x.Column.Kind == schema.Clustering
+		s.UsesKey = s.UsesKey || x.Column.Kind == schema.PartitionKey
+	})
 	for _, r := range s.Where.Filters {
 		for _, col := range r.Columns {
 			s.UsesClustering = s.UsesClustering || col.Kind == schema.Clustering
