@@ -50,6 +50,9 @@ func onPurpose(s *Step, nodedb []string) string {
 	if strings.Contains(strings.Join(nodedb, "\n"), "error 0x0000") { // a failure inside of nodedb is never meant
 		return ""
 	}
+	if endsAtOnce(s, nodedb) {
+		return "last-page"
+	}
 	matches := func(r *regexp.Regexp, text string) bool { return r == nil || r.MatchString(text) }
 	for _, p := range purposes {
 		if matches(p.statement, s.Statement) && matches(p.cassandra, strings.Join(s.Answer, "\n")) && matches(p.nodedb, strings.Join(nodedb, "\n")) {
@@ -57,6 +60,12 @@ func onPurpose(s *Step, nodedb []string) string {
 		}
 	}
 	return ""
+}
+
+// endsAtOnce says whether nodedb's answer is Cassandra's but for an empty page at its end.
+func endsAtOnce(s *Step, nodedb []string) bool {
+	n := len(nodedb)
+	return len(s.Answer) == n+3 && slices.Equal(s.Answer[:n], nodedb) && s.Answer[n] == "-- next page --" && s.Answer[n+2] == "(0)"
 }
 
 // follows says whether two answers differ in nothing but rows that steps before them wrote differently on purpose. rows has their keys.
