@@ -8,7 +8,6 @@ import (
 	"nodedb/node/row"
 	"nodedb/query"
 	"nodedb/query/exec"
-	"nodedb/query/types"
 	"nodedb/vnodes"
 )
 
@@ -28,11 +27,11 @@ func TestAListIsReadFromItsReplicas(t *testing.T) {
 		}
 	}
 	table, _ := nodes[0].cluster.View().Catalog.Table("ks", "t")
-	key := types.AppendInt32(nil, 1)
+	key := []byte{0, 0, 0, 1}
 	for i, n := range nodes[:2] {
 		var b row.Builder
 		path := binary.BigEndian.AppendUint64(nil, uint64(i)|1<<63)
-		b.Add(row.Cell{Column: table.Regulars[0].ID, Kind: row.Live, Timestamp: 1, Path: append(path, make([]byte, 8)...), Value: types.AppendInt32(nil, int32(i))})
+		b.Add(row.Cell{Column: table.Regulars[0].ID, Kind: row.Live, Timestamp: 1, Path: append(path, make([]byte, 8)...), Value: []byte{0, 0, 0, byte(i)}})
 		if err := n.applyWait([]row.Mutation{{Storage: table.Storage, Token: vnodes.PartitionToken(key), Key: key, Rows: []row.Entry{{Fragment: b.Append(nil)}}}}); err != nil {
 			t.Fatal(err)
 		}
