@@ -92,6 +92,8 @@ type entry struct {
 	due   time.Time
 	tries int
 	ended bool
+	// stored: the store has acknowledged it.
+	stored bool
 }
 
 // put is an entry on its way to the store.
@@ -122,7 +124,7 @@ func Open(o Options) (*Log, error) {
 	err := o.Store.ScanSystem(keyPrefix, func(key string, value []byte) bool {
 		id, err := idOf(key)
 		if bad = errors.Join(bad, err); err == nil {
-			l.admit(id, int64(len(value)))
+			l.admit(id, int64(len(value))).stored = true
 		}
 		return true
 	})

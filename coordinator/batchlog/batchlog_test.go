@@ -232,6 +232,40 @@ func TestEndedBeforeItIsWritten(t *testing.T) {
 	})
 }
 
+// TestAMessageThatComesTwice: of the second, behind the end, an entry stayed that nobody could write again or end (BUGS.md 25).
+func TestAMessageThatComesTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t)
+		defer k.log.Close()
+		k.mustPut("a")
+		k.log.Remove([]coordinator.BatchID{message("a").ID})
+		k.mustPut("a")
+		k.run(20 * time.Second)
+		k.tried()
+		if k.log.Len() != 0 || k.keys() != 0 {
+			t.Errorf("%d entries and %d keys are left", k.log.Len(), k.keys())
+		}
+	})
+}
+
+// An entry that the disk takes longer for than its coordinator has is not taken for an ended one.
+func TestDueBeforeItIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t)
+		defer k.log.Close()
+		k.wait = make(chan struct{})
+		answer := make(chan error, 1)
+		k.log.Put(message("a"), func(err error) { answer <- err })
+		k.run(10 * time.Second)
+		close(k.wait)
+		if err := <-answer; err != nil {
+			t.Fatal(err)
+		}
+		k.run(10 * time.Second)
+		k.tried("a")
+	})
+}
+
 func TestRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKit(t, func(o *Options) { o.MaxBytes = int64(2 * len(entryOf("a"))) })

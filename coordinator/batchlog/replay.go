@@ -17,7 +17,8 @@ const (
 	warnEvery = 15
 )
 
-// errVanished says that an entry is kept, and not found.
+// errVanished says that an entry is not in the store: not yet, or not any more. Once it was there, its batch had ended before: of a message that came twice
+// the second was taken for a new entry, whose key went with the deletion of the first.
 var errVanished = errors.New("its bytes are not in the store")
 
 // Run has entries written again whose coordinators did not end them in time, until ctx ends. It waits for what it began.
@@ -88,8 +89,12 @@ func (l *Log) tried(e *entry, err error) {
 	if e.ended {
 		return
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		l.stats.replayed.Inc()
+		l.endLocked(e)
+		return
+	case e.stored && errors.Is(err, errVanished):
 		l.endLocked(e)
 		return
 	}

@@ -77,6 +77,11 @@ func (l *Log) answer(burst []put, gone []storage.Pair, err error) {
 		err = refusal(err)
 	} else {
 		l.stats.kept.Add(float64(len(burst)))
+		l.mu.Lock()
+		for i := range burst {
+			burst[i].e.stored = true
+		}
+		l.mu.Unlock()
 	}
 	for i := range burst {
 		burst[i].done(err)

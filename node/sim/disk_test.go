@@ -60,6 +60,15 @@ func (d *simDisk) arm(p *diskPlan) {
 	d.mu.plan = p
 }
 
+// disarm takes a plan back, if it still waits.
+func (d *simDisk) disarm(p *diskPlan) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.plan == p {
+		d.mu.plan = nil
+	}
+}
+
 // hit counts an operation of an incarnation.
 func (d *simDisk) hit(l *life, op, name string) error {
 	d.mu.Lock()

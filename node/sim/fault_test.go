@@ -150,16 +150,18 @@ func (w *world) crash(f *fault) {
 		}
 	}
 	inside := false
-	first.disk.arm(&diskPlan{left: f.after, act: func(op, name string) error {
+	plan := &diskPlan{left: f.after, act: func(op, name string) error {
 		inside = true
 		w.history.say("machine %d: crash in %s of %s", first.i, op, name)
 		down()
 		return nil
-	}})
+	}}
+	first.disk.arm(plan)
 	select {
-	case <-l.gone:
+	case <-l.gone: // by this crash, or another fault: the next incarnation is not to meet what is left of the plan
+		first.disk.disarm(plan)
 	case <-time.After(crashWait | 1):
-		first.disk.arm(nil)
+		first.disk.disarm(plan)
 		if !inside {
 			down()
 		}
@@ -202,7 +204,7 @@ func (w *world) breakSync(f *fault) {
 	}
 	failed := make(chan struct{})
 	m.expect(l, disk.Cut{Keep: f.keep, Seed: hash(w.seed, "cut", m.i, f.at)})
-	m.disk.arm(&diskPlan{
+	plan := &diskPlan{
 		left: f.after, only: func(op, _ string) bool { return op == "sync" },
 		act: func(op, name string) error {
 			w.history.say("machine %d: %s of %s fails", m.i, op, name)
@@ -210,9 +212,11 @@ func (w *world) breakSync(f *fault) {
 			close(failed)
 			return errIO
 		},
-	})
+	}
+	m.disk.arm(plan)
 	select {
-	case <-l.gone:
+	case <-l.gone: // as it has to, or by another fault, as in crash
+		m.disk.disarm(plan)
 	case <-failed:
 		select {
 		case <-l.gone:
@@ -221,7 +225,7 @@ func (w *world) breakSync(f *fault) {
 			m.crash(disk.Cut{Keep: f.keep, Seed: hash(w.seed, "cut", m.i, f.at)})
 		}
 	case <-time.After(crashWait | 1):
-		m.disk.arm(nil)
+		m.disk.disarm(plan)
 		return
 	}
 	time.Sleep(f.last | 1)
