@@ -121,7 +121,7 @@ func TestHintsComeFirst(t *testing.T) {
 			}
 			ahead := compared(c)
 			time.Sleep(time.Minute)
-			if n := compared(c) - ahead; n > 2 {
+			if n := compared(c) - ahead; n > uint64(len(c.nodes)) { // a node's turns are minutes apart
 				t.Errorf("%d ranges were compared while hints were sent to node %d", n, returned)
 			}
 			m.hinted.Store(false)
