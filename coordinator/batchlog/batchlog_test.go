@@ -248,6 +248,22 @@ func TestAMessageThatComesTwice(t *testing.T) {
 	})
 }
 
+// What was acknowledged is kept, though its message comes again and is refused then.
+func TestARefusedRepetitionEndsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t)
+		defer k.log.Close()
+		k.mustPut("a")
+		k.fail = storage.ErrDiskFull
+		if err := k.put("a"); err == nil {
+			t.Error("kept on a full disk")
+		}
+		k.fail = nil
+		k.run(20 * time.Second)
+		k.tried("a")
+	})
+}
+
 // An entry that the disk takes longer for than its coordinator has is not taken for an ended one.
 func TestDueBeforeItIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

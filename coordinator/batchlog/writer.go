@@ -71,7 +71,9 @@ func (l *Log) answer(burst []put, gone []storage.Pair, err error) {
 			l.mu.gone = append(l.mu.gone, gone[i].Key)
 		}
 		for i := range burst {
-			l.endLocked(burst[i].e)
+			if !burst[i].e.stored { // else it was kept before, and its message came twice
+				l.endLocked(burst[i].e)
+			}
 		}
 		l.mu.Unlock()
 		err = refusal(err)
