@@ -188,7 +188,7 @@ func (n *Node) openStore() error {
 	}
 	engine, err := storage.Open(storage.Options{
 		FS: n.FS, Dir: filepath.Join(n.Config.Data, "store"), Sync: mode, SyncPeriod: time.Duration(n.Config.CommitlogSyncPeriod),
-		CacheBytes: int64(n.Config.CacheSize), Logger: n.logger, Fatal: n.fatal, Metrics: n.metrics,
+		CacheBytes: int64(n.Config.CacheSize), RowBytes: int64(n.Config.RowCacheSize), Logger: n.logger, Fatal: n.fatal, Metrics: n.metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("open %s: %w", n.Config.Data, err)

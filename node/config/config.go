@@ -46,6 +46,8 @@ type Config struct {
 	CommitlogSync       string   `key:"commitlog_sync" default:"batch" one:"batch periodic" help:"batch: a write is acknowledged once synced; periodic: before"`
 	CommitlogSyncPeriod Duration `key:"commitlog_sync_period" default:"10s" help:"how often periodic syncs"`
 	CacheSize           Size     `key:"cache_size" default:"0" help:"block cache; 0: sized from the machine's memory"`
+	// RowCacheSize: by default a 64th of the memory, at most 128MiB. It fills as rows are read.
+	RowCacheSize Size `key:"row_cache_size" default:"0" help:"cache of rows that are read one by one; 0: sized from the machine's memory; less than 1MiB: none"`
 
 	WriteRequestTimeout Duration `key:"write_request_timeout" default:"2s" help:"how long a coordinator waits for a write"`
 	ReadRequestTimeout  Duration `key:"read_request_timeout" default:"5s" help:"how long a coordinator waits for a read of one partition"`

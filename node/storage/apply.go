@@ -133,9 +133,7 @@ func (e *Engine) encode(w *write, t *table, m *row.Mutation) {
 		w.batch = e.db.NewBatch()
 	}
 	w.prefix = appendPrefix(w.prefix[:0], m.Storage, m.Token, m.Key)
-	if e.mode == SyncBatch {
-		w.slots = append(w.slots, doubtSlot(w.prefix))
-	}
+	w.slots = append(w.slots, doubtSlot(m.Storage, m.Token))
 	if len(m.Header) > 0 {
 		e.merge(w, markerHeader, nil, m.Header)
 		if !t.headersLogged.Load() {
@@ -169,7 +167,7 @@ func (e *Engine) merge(w *write, marker byte, clustering, fragment []byte) {
 // commit makes the write visible, in its order with whoever rewrites the same keys, and sees to done.
 func (e *Engine) commit(w *write, ms []row.Mutation, done func(error)) {
 	err := beforeCommit.Hit()
-	e.doubt.add(w.slots, 1)
+	e.doubt.begin(w.slots)
 	e.hot.lockShared(&w.stripes)
 	if err == nil {
 		err = e.admitAgain(w, ms)
@@ -179,7 +177,7 @@ func (e *Engine) commit(w *write, ms []row.Mutation, done func(error)) {
 	}
 	e.hot.unlockShared(&w.stripes)
 	if err != nil {
-		e.doubt.add(w.slots, -1)
+		e.doubt.end(w.slots)
 		w.drop()
 		e.leave()
 		done(e.verdict(err))
@@ -193,6 +191,7 @@ func (e *Engine) commit(w *write, ms []row.Mutation, done func(error)) {
 		e.syncing <- pendingSync{w, done} // w, done, and leave are the sync waiter's now
 		return
 	}
+	e.doubt.end(w.slots)
 	w.drop()
 	err = e.verdict(nil)
 	e.leave()
@@ -259,7 +258,7 @@ func (e *Engine) waitForSyncs() {
 			err = e.verdict(err)
 		} else {
 			err = p.write.batch.Close()
-			e.doubt.add(p.write.slots, -1)
+			e.doubt.end(p.write.slots)
 		}
 		if err == nil {
 			err = beforeAck.Hit()

@@ -21,9 +21,25 @@ func (c *counters) register(r *metrics.Registry) {
 	show("nodedb_storage_writes_total", "Calls of Apply that became visible.", &c.writes)
 	show("nodedb_storage_refused_writes_total", "Calls of Apply refused: dropped table, full disk, too large.", &c.refused)
 	show("nodedb_storage_hot_collapses_total", "Hot keys whose chain of operands was put as one value.", &c.collapses)
-	show("nodedb_storage_reads_total", "Pages read.", &c.reads)
+	show("nodedb_storage_reads_total", "Pages read, but for those that the row cache gave.", &c.reads)
 	show("nodedb_storage_entries_total", "Rows and partition headers looked at by reads, dead ones included.", &c.entries)
 	show("nodedb_storage_reads_in_doubt_total", "Pages that waited until what they show was synced.", &c.doubts)
+}
+
+// show shows the row cache's figures.
+func (c *rowCache) show(r *metrics.Registry) {
+	r.CounterFunc("nodedb_storage_row_cache_hits_total", "Rows that the row cache gave.", func() float64 {
+		hits, _, _ := c.figures()
+		return float64(hits)
+	})
+	r.CounterFunc("nodedb_storage_row_cache_misses_total", "Rows that were asked of the row cache and had to be read.", func() float64 {
+		_, misses, _ := c.figures()
+		return float64(misses)
+	})
+	r.GaugeFunc("nodedb_storage_row_cache_bytes", "Rows in the row cache, old ones included.", func() float64 {
+		_, _, bytes := c.figures()
+		return float64(bytes)
+	})
 }
 
 // showPebble shows Pebble's own figures. Each is asked for at a scrape only.

@@ -1,6 +1,9 @@
 package storage
 
 import (
+	"errors"
+	"io"
+
 	"github.com/cockroachdb/pebble/v2"
 )
 
@@ -40,5 +43,45 @@ func (c *pebbleCursor) close() error {
 	if closed := c.it.Close(); err == nil {
 		err = closed
 	}
+	return err
+}
+
+// getCursor gives one row on disk: seekPrefixGE finds the very key or nothing, and nothing is behind it.
+type getCursor struct {
+	from   source
+	found  []byte // its key
+	bytes  []byte
+	closer io.Closer // of bytes; nil: nothing found
+	err    error
+}
+
+func (c *getCursor) seekPrefixGE(key []byte) bool {
+	if c.err = c.close(); c.err != nil {
+		return false
+	}
+	c.found = key
+	if c.bytes, c.closer, c.err = c.from.Get(key); c.err == nil {
+		return true
+	}
+	if errors.Is(c.err, pebble.ErrNotFound) {
+		c.err = nil
+	}
+	return false
+}
+
+func (c *getCursor) seekGE([]byte) bool     { return false }
+func (c *getCursor) seekLT([]byte) bool     { return false }
+func (c *getCursor) next() bool             { return false }
+func (c *getCursor) prev() bool             { return false }
+func (c *getCursor) nextPrefix() bool       { return false }
+func (c *getCursor) key() []byte            { return c.found }
+func (c *getCursor) value() ([]byte, error) { return c.bytes, nil }
+
+func (c *getCursor) close() error {
+	err := c.err
+	if c.closer != nil {
+		err = errors.Join(err, c.closer.Close())
+	}
+	*c = getCursor{from: c.from}
 	return err
 }

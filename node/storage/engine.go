@@ -50,6 +50,7 @@ type Options struct {
 	Sync       SyncMode
 	SyncPeriod time.Duration // default 10 s, as Cassandra's commitlog_sync_period
 	CacheBytes int64         // block cache; 0: sized from the machine's memory, at most an eighth of it
+	RowBytes   int64         // row cache; 0: sized from the machine's memory, at most a 64th of it; less than 1 MiB: none
 	Logger     *slog.Logger
 	// Fatal is called once, from any goroutine, when the engine can't go on (corruption, failed fsync): the process
 	// must stop. It names the file.
@@ -70,6 +71,7 @@ type Options struct {
 //     visible; plain writers hold it shared until theirs is.
 //  4. After the first failed sync or vital write nothing reaches the disk any more and nothing is acknowledged (guardfs.go).
 //  5. In SyncBatch a read shows only what is durable: what a crash could take back, it waits for (indoubt.go).
+//  6. What the row cache gives is what a read at that moment would give (rowcache.go).
 //
 // A write takes this way: admit (tables, limits, space) -> one Pebble batch -> stripes shared -> ApplyNoSyncWait,
 // visible -> stripes free -> the sync queue, bounded by maxInFlight -> the one sync waiter, in commit order -> done.
@@ -95,6 +97,7 @@ type Engine struct {
 	hot    hotKeys
 	space  spaceGuard
 	doubt  inDoubt
+	rows   *rowCache // nil: none
 
 	log       atomic.Pointer[logState] // the newest log
 	witnessed atomic.Int64             // what the last witness said (logtail.go)
@@ -126,6 +129,7 @@ func Open(o Options) (*Engine, error) {
 		stop:    make(chan struct{}),
 	}
 	e.active.Store(1)
+	e.rows = newRowCache(o.RowBytes)
 	e.tables.Store(&tableSet{})
 	e.mu.snapshots = make(map[*Snapshot]struct{})
 	e.doubt.wake = make(chan struct{}, 1)
@@ -135,6 +139,7 @@ func Open(o Options) (*Engine, error) {
 	}
 	e.space.start(e, &o)
 	e.counts.register(o.Metrics)
+	e.rows.show(o.Metrics)
 	e.showPebble(o.Metrics)
 	e.background.Go(e.waitForSyncs)
 	e.background.Go(e.settleDoubts)

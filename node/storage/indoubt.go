@@ -5,12 +5,20 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
+
+	"nodedb/node/row"
+	"nodedb/vnodes"
 )
 
-// doubtSlots is how many counters partitions share. A partition that shares one with another that is being written costs its readers a sync, no more.
-const doubtSlots = 1 << 14
+const (
+	// doubtSlots is how many counters partitions share. A partition that shares one with another that is being written costs its readers a sync, no more.
+	doubtSlots    = 1 << doubtSlotBits
+	doubtSlotBits = 14
+	// doubtMask are the bits of a slot that count: more than writes can be in flight (maxInFlight of maxApplyBytes). Those above are the slot's age.
+	doubtMask = doubtAge - 1
+	doubtAge  = 1 << 28
+)
 
 // inDoubt knows which partitions hold writes that are visible and may not be synced yet: a power loss would take back what a read of them showed.
 // Such a read waits for one sync (invariant 5 of Engine); all that wait at a time share it.
@@ -18,8 +26,11 @@ const doubtSlots = 1 << 14
 // A write is counted before it becomes visible and until its sync is done, so a reader that finds its partition's count at zero after it has read saw
 // only what is durable. Else it asks for a sync that begins after its read: the log is one sequence, so that sync covers all it saw. Waiting
 // for the count to fall to zero instead would starve the readers of a hot partition.
+//
+// A slot that has seen a write end is older than before. So one whose word is what it was, with nothing in doubt, has the same content as then: that is
+// what keeps the row cache true (rowcache.go). For its sake writes are counted in SyncPeriodic too, until they are visible.
 type inDoubt struct {
-	slots [doubtSlots]atomic.Int32
+	slots [doubtSlots]atomic.Uint64 // | writes that ended, modulo 2^36 | writes in doubt, 28 bits |
 	all   atomic.Int64
 	wake  chan struct{} // capacity 1
 	mu    struct {
@@ -28,25 +39,60 @@ type inDoubt struct {
 	}
 }
 
-func doubtSlot(prefix []byte) uint16 { return uint16(xxhash.Sum64(prefix) % doubtSlots) }
+// partitionHash mixes what tells partitions apart. Tokens are hashes already, of keys; tables have the same keys.
+func partitionHash(id row.StorageID, token vnodes.Token) uint64 {
+	h := (uint64(token) ^ uint64(id)*0x9E3779B97F4A7C15) * 0xD6E8FEB86659FD93
+	return h ^ h>>32
+}
 
-// add counts a write's partitions by n: 1 before it is visible, -1 once it is synced. After a failed sync the doubt stays.
-func (d *inDoubt) add(slots []uint16, n int32) {
+func doubtSlot(id row.StorageID, token vnodes.Token) uint16 {
+	return uint16(partitionHash(id, token) >> (64 - doubtSlotBits))
+}
+
+// begin counts a write's partitions, before it is visible.
+func (d *inDoubt) begin(slots []uint16) {
 	if len(slots) == 0 {
-		return // for memory tables only, or SyncPeriodic
+		return // for memory tables only
 	}
-	d.all.Add(int64(n))
+	d.all.Add(1)
 	for _, s := range slots {
-		d.slots[s].Add(n)
+		d.slots[s].Add(1)
 	}
 }
 
-// holds reports whether what was read may be lost: of one partition, or of any where prefix is empty.
-func (d *inDoubt) holds(prefix []byte) bool {
+// end forgets what begin counted, once it is durable, or was never written. After a failed sync the doubt stays.
+func (d *inDoubt) end(slots []uint16) {
+	if len(slots) == 0 {
+		return
+	}
+	for _, s := range slots {
+		d.slots[s].Add(doubtAge - 1)
+	}
+	d.all.Add(-1)
+}
+
+// beginAll is begin for a write that may concern any partition.
+func (d *inDoubt) beginAll() {
+	d.all.Add(1)
+	for i := range d.slots {
+		d.slots[i].Add(1)
+	}
+}
+
+// endAll ends beginAll.
+func (d *inDoubt) endAll() {
+	for i := range d.slots {
+		d.slots[i].Add(doubtAge - 1)
+	}
+	d.all.Add(-1)
+}
+
+// holds reports whether what was read may be lost: of one partition, or of any where spec is for a range.
+func (d *inDoubt) holds(spec *ReadSpec) bool {
 	if d.all.Load() == 0 {
 		return false
 	}
-	return len(prefix) == 0 || d.slots[doubtSlot(prefix)].Load() != 0
+	return spec.Key == nil || d.slots[doubtSlot(spec.Storage, spec.Token)].Load()&doubtMask != 0
 }
 
 // await returns once a sync that began after the call is done, or with ctx's error.
@@ -98,15 +144,7 @@ func (e *Engine) settleDoubts() {
 // durable returns once what a page shows survives a power loss, in SyncBatch. Memory tables and a snapshot's older state promise nothing less: their
 // reads wait only for what is in doubt now.
 func (e *Engine) durable(ctx context.Context, spec *ReadSpec, t *table) error {
-	if t.memory != nil || e.mode == SyncPeriodic || e.doubt.all.Load() == 0 {
-		return nil
-	}
-	var scratch [128]byte
-	prefix := scratch[:0]
-	if spec.Key != nil {
-		prefix = appendPrefix(prefix, spec.Storage, spec.Token, spec.Key)
-	}
-	if !e.doubt.holds(prefix) {
+	if t.memory != nil || e.mode == SyncPeriodic || !e.doubt.holds(spec) {
 		return nil
 	}
 	e.counts.doubts.Add(1)

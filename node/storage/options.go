@@ -32,6 +32,7 @@ const (
 
 	maxCacheBytes = 256 << 20 // unless asked for more
 	minCacheBytes = 8 << 20
+	maxRowBytes   = 128 << 20 // unless asked for more
 
 	// formatMajorVersion is pinned: raising it is a decision, made with a new formatVersion. V6 has checksummed
 	// footers, and WAL chunks that tell a torn tail from corruption.
@@ -47,6 +48,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = defaultCacheBytes(memoryBytes())
+	}
+	if o.RowBytes == 0 {
+		o.RowBytes = min(memoryBytes()/64, maxRowBytes)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -67,12 +68,24 @@ type ReadSpec struct {
 //
 // Errors: ErrClosed, ErrFailStop, ErrDropped, ErrCorrupt (the engine has stopped), ctx.Err().
 func (e *Engine) Read(ctx context.Context, spec *ReadSpec, buf []byte) ([]byte, error) {
-	return e.read(ctx, e.db, spec, buf)
+	look, ok := e.look(spec)
+	if !ok {
+		return e.read(ctx, e.db, spec, buf)
+	}
+	if page, ok := e.cached(&look, buf); ok {
+		return page, nil
+	}
+	page, err := e.read(ctx, e.db, spec, buf)
+	if err == nil {
+		e.keep(&look, page)
+	}
+	return page, err
 }
 
 // source is what tables on disk are read from: the store or a snapshot.
 type source interface {
 	NewIter(*pebble.IterOptions) (*pebble.Iterator, error)
+	Get(key []byte) (value []byte, closer io.Closer, err error)
 }
 
 func (e *Engine) read(ctx context.Context, from source, spec *ReadSpec, buf []byte) ([]byte, error) {
@@ -109,6 +122,7 @@ type reader struct {
 	spec   *ReadSpec
 	cur    cursor
 	disk   pebbleCursor
+	one    getCursor
 	bounds pebble.IterOptions
 	ok     bool // cur stands on an entry
 	w      row.PageWriter
@@ -167,7 +181,7 @@ func (r *reader) read(ctx context.Context, from source, t *table, spec *ReadSpec
 		return nil, err
 	}
 	if spec.Key != nil {
-		err = r.readPartition(t)
+		err = r.readPartition(from, t)
 	} else {
 		err = r.readRange()
 	}
@@ -202,12 +216,6 @@ func (r *reader) setBounds() (empty bool, err error) {
 	s, after := r.spec, r.spec.After
 	if s.Key != nil {
 		r.prefix = appendPrefix(r.prefix, s.Storage, s.Token, s.Key)
-		r.lower = append(append(r.lower, r.prefix...), markerHeader)
-		if n := len(s.Slices); n > 0 && s.Slices[n-1].End != nil {
-			r.upper = append(append(append(r.upper, r.prefix...), markerRow), s.Slices[n-1].End...)
-		} else {
-			r.upper = appendPrefixEnd(r.upper, r.prefix)
-		}
 		r.resumeInside(after)
 		return after != nil && after.Done, nil
 	}
@@ -265,7 +273,31 @@ func (r *reader) resumeInside(after *row.Position) {
 	r.resumed = true
 }
 
+// partitionBounds are the keys between which lies what is asked for of one partition.
+func (r *reader) partitionBounds() {
+	slices := r.spec.Slices
+	r.lower = append(append(r.lower[:0], r.prefix...), markerHeader)
+	if n := len(slices); n > 0 && slices[n-1].End != nil {
+		r.upper = append(append(append(r.upper[:0], r.prefix...), markerRow), slices[n-1].End...)
+	} else {
+		r.upper = appendPrefixEnd(r.upper[:0], r.prefix)
+	}
+}
+
+// open makes the cursor. One row of a table without headers needs no iterator, which costs as much as the search does.
 func (r *reader) open(from source, t *table) error {
+	if t.memory == nil && !t.headers.Load() && r.spec.oneRow() {
+		r.one = getCursor{from: from}
+		r.cur = &r.one
+		return nil
+	}
+	return r.openIterator(from, t)
+}
+
+func (r *reader) openIterator(from source, t *table) error {
+	if r.spec.Key != nil {
+		r.partitionBounds()
+	}
 	if t.memory != nil {
 		r.cur = newMemCursor(t.memory, r.lower, r.upper, r.spec.Key != nil)
 		return nil
@@ -282,10 +314,18 @@ func (r *reader) open(from source, t *table) error {
 
 // readPartition reads one partition: one seek where the table has no headers, or where the rows asked for begin near
 // the header.
-func (r *reader) readPartition(t *table) error {
+func (r *reader) readPartition(from source, t *table) error {
 	r.token, r.partitionKey = r.spec.Token, append(r.partitionKey, r.spec.Key...)
 	start := r.firstRow()
+	if r.cur == &r.one {
+		if r.ok = r.seekRow(start); t.headers.Load() { // the first header came meanwhile, and may be this partition's
+			if err := errors.Join(r.cur.close(), r.openIterator(from, t)); err != nil {
+				return err
+			}
+		}
+	}
 	switch {
+	case r.cur == &r.one:
 	case r.spec.Reverse:
 		if t.headers.Load() {
 			r.ok = r.cur.seekGE(append(append(r.seek[:0], r.prefix...), markerHeader))

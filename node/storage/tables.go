@@ -194,6 +194,7 @@ func (e *Engine) dropStored(id row.StorageID) error {
 
 // rewrite commits, synced, a batch that takes content away, while no writer is between its check and its commit.
 func (e *Engine) rewrite(b *pebble.Batch) error {
+	e.doubt.beginAll()
 	unlock := e.hot.lockAll()
 	err := e.db.ApplyNoSyncWait(b, pebble.Sync)
 	unlock()
@@ -203,6 +204,7 @@ func (e *Engine) rewrite(b *pebble.Batch) error {
 	if f := e.failed.Load(); f != nil {
 		return *f
 	}
+	e.doubt.endAll()
 	return errors.Join(err, b.Close())
 }
 
