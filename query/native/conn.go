@@ -143,7 +143,9 @@ func (c *conn) submit() {
 		r.release()
 	}
 	if c.server.starter != nil {
+		c.writer.Hold()
 		admitted = slices.DeleteFunc(admitted, func(r *request) bool { return r.start(c.server.starter) })
+		c.writer.Release()
 	}
 	c.server.pool.submit(c, admitted)
 	clear(c.burst)

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -479,6 +480,37 @@ func TestWriterCoalesces(t *testing.T) {
 	if err := w.End(w.Begin(Header{})); !errors.Is(err, ErrClosed) {
 		t.Fatal(err)
 	}
+}
+
+// TestWriterHolds: what is answered between Hold and Release goes out at once, in one write.
+func TestWriterHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &countingConn{block: make(chan struct{})}
+		close(conn.block)
+		w := NewWriter(conn, WriterOptions{})
+		ended := make(chan error)
+		go func() { ended <- w.Run() }()
+		synctest.Wait()
+		w.Hold()
+		for range 10 {
+			if err := w.End(append(w.Begin(Header{Version: V4}), 1)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if conn.writes != 0 {
+			t.Errorf("%d writes while it was held", conn.writes)
+		}
+		w.Release()
+		synctest.Wait()
+		if conn.writes != 1 || conn.bytes != 100 {
+			t.Errorf("%d bytes in %d writes", conn.bytes, conn.writes)
+		}
+		w.Close()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func BenchmarkClient(b *testing.B) {
