@@ -96,6 +96,8 @@ type Cluster interface {
 type Local interface {
 	Write(m *WriteMessage, done func(error))
 	Read(ctx context.Context, m *ReadMessage, done func(*ReadReply, error))
+	// ReadNow gives the page that a Read under a ring would, appended to buf[:0], where that takes no waiting; false: ask Read.
+	ReadNow(ring uint64, spec *storage.ReadSpec, buf []byte) (page []byte, ok bool)
 }
 
 // Hints keeps mutations for replicas that missed them.
@@ -163,6 +165,7 @@ type Coordinator struct {
 	writing      deadlines // of writes
 	reading      deadlines // of reads of one partition
 	scanning     deadlines // of reads of a range
+	sparing      deadlines // when a read asks one more replica
 	latency      latencies
 	batchHolders atomic.Pointer[batchHolders] // of the newest view that a batch came under
 	stats        Stats

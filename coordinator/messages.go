@@ -75,12 +75,20 @@ func (e *encoder) array(n int)    { _ = e.enc.EncodeArrayLen(n) }
 
 // encode runs f with a pooled encoder and gives its bytes; they are valid until use returns.
 func encode(f func(*encoder), use func(body []byte)) {
-	e := encoders.Get().(*encoder)
-	e.buf.Reset()
+	e := newEncoder()
 	f(e)
 	use(e.buf.Bytes())
-	encoders.Put(e)
+	e.release()
 }
+
+// newEncoder takes an empty encoder from the pool; its bytes are valid until release.
+func newEncoder() *encoder {
+	e := encoders.Get().(*encoder)
+	e.buf.Reset()
+	return e
+}
+
+func (e *encoder) release() { encoders.Put(e) }
 
 func (e *encoder) fence(f *Fence) {
 	e.uint(f.Needs)
@@ -149,10 +157,23 @@ type decoder struct {
 // maxItems bounds arrays in an envelope, so that hostile lengths can't allocate.
 const maxItems = 1 << 16
 
-func newDecoder(body []byte) *decoder {
-	d := &decoder{all: body}
-	d.r.Reset(body)
+// release gives the decoder back. What it gave aliases the body, not the decoder.
+func (d *decoder) release() {
+	d.all, d.err = nil, nil
+	d.r.Reset(nil)
+	decoders.Put(d)
+}
+
+var decoders = sync.Pool{New: func() any {
+	d := &decoder{}
 	d.dec = msgpack.NewDecoder(&d.r)
+	return d
+}}
+
+func newDecoder(body []byte) *decoder {
+	d := decoders.Get().(*decoder)
+	d.all, d.err = body, nil
+	d.r.Reset(body)
 	if v := d.uint(); d.err == nil && v != messageVersion {
 		d.err = fmt.Errorf("message version %d, want %d: mixed nodedb versions?", v, messageVersion)
 	}
@@ -229,6 +250,7 @@ func (d *decoder) fence(f *Fence) {
 // DecodeWrite reads a WriteMessage in place: it aliases body.
 func DecodeWrite(body []byte) (*WriteMessage, error) {
 	d := newDecoder(body)
+	defer d.release()
 	m := &WriteMessage{}
 	d.fence(&m.Fence)
 	m.Repair = d.bool()
@@ -245,6 +267,7 @@ func DecodeWrite(body []byte) (*WriteMessage, error) {
 // DecodeRead reads a ReadMessage in place: it aliases body.
 func DecodeRead(body []byte) (*ReadMessage, error) {
 	d := newDecoder(body)
+	defer d.release()
 	m := &ReadMessage{}
 	s := &m.Spec
 	d.fence(&m.Fence)
@@ -270,15 +293,26 @@ func DecodeRead(body []byte) (*ReadMessage, error) {
 
 // DecodeReadReply reads a ReadReply in place: it aliases body.
 func DecodeReadReply(body []byte) (*ReadReply, error) {
-	d := newDecoder(body)
 	r := &ReadReply{}
+	err := r.decode(body)
+	return r, err
+}
+
+func (r *ReadReply) decode(body []byte) error {
+	d := newDecoder(body)
+	defer d.release()
 	copy(r.Digest[:], d.bytes())
 	r.Page = d.bytes()
 	if d.err == nil && d.r.Len() > 0 {
 		r.Events = d.bytes()
 	}
-	return r, d.err
+	return d.err
 }
 
 // EncodeReadReply gives VerbRead's answer to use, which must copy it.
-func EncodeReadReply(r *ReadReply, use func(body []byte)) { encode(r.encodeTo, use) }
+func EncodeReadReply(r *ReadReply, use func(body []byte)) {
+	e := newEncoder()
+	r.encodeTo(e)
+	use(e.buf.Bytes())
+	e.release()
+}

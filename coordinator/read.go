@@ -38,6 +38,7 @@ type readOp struct {
 	admitted Admitted
 	span     *trace.Span // nil: not traced
 	deadline deadline    // in deadlines()
+	patience deadline    // in c.sparing
 	// single says that one answer is enough for the level: there is nothing to compare, so pages need no digest. Set before anybody is asked.
 	single        bool
 	fewCandidates [3]*vnodes.Node // room of mu.candidates
@@ -61,7 +62,7 @@ type readOp struct {
 		timedOut    bool
 		overloads   int // replicas that shed the request
 		done        func([]byte, error)
-		spare       *time.Timer // speculation
+		hurries     bool // patience is set
 	}
 }
 
@@ -172,9 +173,10 @@ func (op *readOp) newTracker() (*consistency.Tracker, error) {
 
 // enough is how many candidates have to answer for the level, from the first on.
 func (op *readOp) enough() (n int, err error) {
-	if _, _, required := op.mu.tracker.Counts(); required == 1 {
-		op.single = true
-		return min(1, len(op.mu.candidates)), nil
+	if op.r.Level != consistency.EachQuorum { // one count, of any of them
+		_, _, required := op.mu.tracker.Counts()
+		op.single = required == 1
+		return min(required, len(op.mu.candidates)), nil
 	}
 	probe, err := op.newTracker()
 	if err != nil {
@@ -198,7 +200,8 @@ func (op *readOp) ask() {
 	op.mu.next = enough
 	first := op.mu.candidates[:op.mu.next]
 	if op.mu.next < len(op.mu.candidates) {
-		op.mu.spare = time.AfterFunc(op.c.patience(first, op.c.SpeculateAfter), op.speculate)
+		op.mu.hurries = true
+		op.c.sparing.add(&op.patience, time.Now().Add(op.c.patience(first, op.c.SpeculateAfter)), (*impatience)(op))
 	}
 	op.mu.Unlock()
 	traceReplicas(op.span, "Data is asked of the first, digests of the others:", first)
@@ -215,8 +218,11 @@ func (op *readOp) ask() {
 	}
 }
 
-// speculate asks one more replica: the ones asked are slow.
-func (op *readOp) speculate() {
+// impatience is a read whose replicas are slow: one more is asked.
+type impatience readOp
+
+func (i *impatience) expire() {
+	op := (*readOp)(i)
 	op.c.stats.Speculated.Add(1)
 	op.span.Add("The replicas asked are slow: asking one more (speculative retry)")
 	op.askSpare()
@@ -254,66 +260,80 @@ func (op *readOp) send(n *vnodes.Node, digest bool) {
 
 // request reads from one replica, local or remote, and keeps its latency. The reply is the caller's to keep.
 func (op *readOp) request(n *vnodes.Node, spec *storage.ReadSpec, digest bool, done func(*ReadReply, error)) {
+	r := &replicaRead{op: op, node: n, digest: digest, done: done}
 	if n.ID == op.c.Self {
-		op.readOwn(n, spec, digest, done)
+		r.own(spec)
 		return
 	}
-	begun := time.Now()
-	m := &ReadMessage{Fence: op.fence(), Digest: digest, Spec: *spec}
+	r.remote(spec)
+}
+
+// replicaRead is what one replica is asked for.
+type replicaRead struct {
+	op     *readOp
+	node   *vnodes.Node
+	digest bool
+	begun  time.Time
+	done   func(*ReadReply, error)
+	reply  ReadReply
+	call   rpc.Call // remote
+}
+
+// remote sends the read to another node.
+func (r *replicaRead) remote(spec *storage.ReadSpec) {
+	op := r.op
+	r.begun = time.Now()
 	if op.span != nil {
-		op.span.Addf("Sending READ of %s to /%s", readKind(digest), n.Address)
+		op.span.Addf("Sending READ of %s to /%s", readKind(r.digest), r.node.Address)
 	}
-	finish := func(reply *ReadReply, err error) {
-		traceAnswer(op.span, n, readKind(digest), begun, err)
-		if err == nil {
-			op.c.latency.observe(n.ID, time.Since(begun))
-		}
-		done(reply, err)
-	}
-	left := time.Until(op.until)
+	left := op.until.Sub(r.begun)
 	if left <= 0 {
-		finish(nil, rpc.ErrTimeout)
+		r.finish(nil, rpc.ErrTimeout)
 		return
 	}
-	encode(m.encodeTo, func(body []byte) {
-		op.c.Transport.Send(&rpc.Call{
-			To: op.c.Cluster.Peer(n), Verb: rpc.VerbRead, Body: body, Timeout: left, Trace: op.r.Trace,
-			Done: func(body []byte, err error) {
-				if err != nil {
-					finish(nil, err)
-					return
-				}
-				reply, err := DecodeReadReply(body)
-				if err == nil {
-					reply.Page = append([]byte(nil), reply.Page...)
-					op.span.Merge(n.Address, reply.Events)
-				}
-				finish(reply, err)
-			},
-		})
-	})
+	r.call = rpc.Call{To: op.c.Cluster.Peer(r.node), Verb: rpc.VerbRead, Timeout: left, Trace: op.r.Trace, Done: r.answered}
+	m := ReadMessage{Fence: op.fence(), Digest: r.digest, Spec: *spec}
+	e := newEncoder()
+	m.encodeTo(e)
+	r.call.Body = e.buf.Bytes()
+	op.c.Transport.Send(&r.call) // which copies the body
+	e.release()
 }
 
-// ownRead is a read of this node's own replica.
-type ownRead struct {
-	op    *readOp
-	node  *vnodes.Node
-	m     ReadMessage
-	begun time.Time
-	done  func(*ReadReply, error)
-}
-
-func (op *readOp) readOwn(n *vnodes.Node, spec *storage.ReadSpec, digest bool, done func(*ReadReply, error)) {
-	r := &ownRead{op: op, node: n, begun: time.Now(), done: done}
-	r.m = ReadMessage{Fence: op.fence(), Digest: digest, Spec: *spec, Trace: op.span.On("replica")}
-	if op.span != nil {
-		op.span.Addf("Sending READ of %s to /%s", readKind(digest), n.Address)
+// answered takes a remote answer, whose bytes are the transport's again when it returns.
+func (r *replicaRead) answered(body []byte, err error) {
+	if err != nil {
+		r.finish(nil, err)
+		return
 	}
-	op.c.Local.Read(op.ctx, &r.m, r.finish)
+	err = r.reply.decode(body)
+	if err == nil {
+		r.reply.Page = append([]byte(nil), r.reply.Page...)
+		r.op.span.Merge(r.node.Address, r.reply.Events)
+	}
+	r.finish(&r.reply, err)
 }
 
-func (r *ownRead) finish(reply *ReadReply, err error) {
-	traceAnswer(r.op.span, r.node, readKind(r.m.Digest), r.begun, err)
+// own reads from this node's own replica: at once where it can.
+func (r *replicaRead) own(spec *storage.ReadSpec) {
+	op := r.op
+	if op.span == nil {
+		if page, ok := op.c.Local.ReadNow(op.view.Ring.Epoch(), spec, nil); ok {
+			if r.reply.Page = page; r.digest {
+				r.reply = ReadReply{Digest: readrepair.Digest(page)}
+			}
+			r.done(&r.reply, nil)
+			return
+		}
+	} else {
+		op.span.Addf("Sending READ of %s to /%s", readKind(r.digest), r.node.Address)
+	}
+	r.begun = time.Now()
+	op.c.Local.Read(op.ctx, &ReadMessage{Fence: op.fence(), Digest: r.digest, Spec: *spec, Trace: op.span.On("replica")}, r.finish)
+}
+
+func (r *replicaRead) finish(reply *ReadReply, err error) {
+	traceAnswer(r.op.span, r.node, readKind(r.digest), r.begun, err)
 	if err == nil {
 		r.op.c.latency.observe(r.node.ID, time.Since(r.begun))
 	}
@@ -435,12 +455,7 @@ func (op *readOp) finish(page []byte, err error) {
 		op.mu.Unlock()
 		return
 	}
-	op.mu.phase = answeredPhase
-	op.deadlines().remove(&op.deadline)
-	if op.mu.spare != nil {
-		op.mu.spare.Stop()
-	}
-	done := op.mu.done
+	done := op.end()
 	op.mu.Unlock()
 	op.admitted.Leave()
 	if err == nil {
@@ -448,6 +463,16 @@ func (op *readOp) finish(page []byte, err error) {
 	}
 	traceEnd(op.span, "read", err)
 	done(page, err)
+}
+
+// end makes this attempt answered, and gives whom to tell. REQUIRES: op.mu.
+func (op *readOp) end() (done func([]byte, error)) {
+	op.mu.phase = answeredPhase
+	op.deadlines().remove(&op.deadline)
+	if op.mu.hurries {
+		op.c.sparing.remove(&op.patience)
+	}
+	return op.mu.done
 }
 
 func (op *readOp) fail(err error) {
@@ -469,12 +494,7 @@ func (op *readOp) again(n *vnodes.Node, epoch uint64) {
 		op.mu.Unlock()
 		return
 	}
-	op.mu.phase = answeredPhase
-	op.deadlines().remove(&op.deadline)
-	if op.mu.spare != nil {
-		op.mu.spare.Stop()
-	}
-	done := op.mu.done
+	done := op.end()
 	op.mu.Unlock()
 	op.admitted.Leave()
 	op.c.stats.Retried.Add(1)

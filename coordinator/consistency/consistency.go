@@ -96,3 +96,21 @@ func (l Level) required(side []*vnodes.Node, rep vnodes.Replication, dc string) 
 	}
 	return factor/2 + 1
 }
+
+// Alone reports whether the answer of one owner, self, meets a read's level: what a Tracker of NewRead would say once self has answered. readers are the
+// owners that answer reads.
+func Alone(l Level, readers []*vnodes.Node, rep vnodes.Replication, self vnodes.HostID, localDC string) bool {
+	if l == Any || int(l) >= len(names) || l == EachQuorum && len(rep.Datacenters) > 0 {
+		return false
+	}
+	for _, n := range readers {
+		if n.ID != self {
+			continue
+		}
+		if l.Local() {
+			return n.DC == localDC && l.required(readers, rep, localDC) == 1
+		}
+		return l.required(readers, rep, "") == 1
+	}
+	return false
+}

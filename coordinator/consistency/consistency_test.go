@@ -257,6 +257,36 @@ func TestTrackerAgainstTwin(t *testing.T) {
 	})
 }
 
+// TestAloneAgainstTracker: one owner alone is enough for a read exactly where a tracker says so.
+func TestAloneAgainstTracker(t *testing.T) {
+	alone := map[bool]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		r, rep := drawReplicas(t)
+		if rapid.Bool().Draw(t, "one copy") {
+			r.Old, r.New, rep = r.Old[:1], r.New[:1], vnodes.Replication{Factor: 1}
+			if rapid.Bool().Draw(t, "by dc") {
+				rep = vnodes.Replication{Datacenters: map[string]int{r.Old[0].DC: 1}}
+			}
+		}
+		l, self := Level(rapid.IntRange(1, 11).Draw(t, "level")), id(rapid.IntRange(0, 7).Draw(t, "self"))
+		want := false
+		if tr, err := NewRead(l, r, rep, "a"); err == nil {
+			tr.Ack(self)
+			want = tr.Met() && tr.Eligible(self)
+		}
+		got := Alone(l, r.Read(), rep, self, "a")
+		if alone[got]++; got != want {
+			t.Fatalf("%s of %v by %v: %v, want %v", l, r.Read(), self, got, want)
+		}
+	})
+	if alone[true] == 0 || alone[false] == 0 {
+		t.Errorf("%v: this test shows nothing", alone)
+	}
+	if Alone(Any, owners("a"), vnodes.Replication{Factor: 1}, id(0), "a") {
+		t.Error("ANY is no level of a read")
+	}
+}
+
 // A write that met QUORUM before, during or after a move shares a node with every read at QUORUM of the same step or
 // the next. (All subsets of acknowledgements, by brute force.)
 func TestQuorumsOverlapThroughAMove(t *testing.T) {

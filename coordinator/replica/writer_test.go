@@ -34,6 +34,8 @@ func (s *pickyStore) Read(context.Context, *storage.ReadSpec, []byte) ([]byte, e
 	return nil, nil
 }
 
+func (s *pickyStore) ReadCached(*storage.ReadSpec, []byte) ([]byte, bool) { return nil, false }
+
 // Messages that wait for the store are written as one batch; the one that the store refuses doesn't take the others with it.
 func TestARefusedMessageTakesNoOtherWithIt(t *testing.T) {
 	s := &pickyStore{entered: make(chan struct{}), gate: make(chan struct{})}
