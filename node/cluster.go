@@ -34,6 +34,7 @@ type cluster struct {
 	nativePort  int
 	view        atomic.Pointer[coordinator.View]
 	members     atomic.Pointer[Membership] // nil until gossip runs
+	addrs       sync.Map                   // of nodes' RPC, by their addresses
 	log         *metalog.Log
 	transport   rpc.Transport
 	clock       *clock.HLC
@@ -59,9 +60,14 @@ func (c *cluster) Alive(id vnodes.HostID) bool {
 	return m != nil && (*m).Alive(id)
 }
 
-// Peer gives a node's RPC address: all nodes use one port.
+// Peer gives a node's RPC address: all nodes use one port. Each request to another node asks, so what was joined is kept.
 func (c *cluster) Peer(n *vnodes.Node) rpc.Peer {
-	return rpc.Peer{ID: n.ID, Addr: net.JoinHostPort(n.Address, strconv.Itoa(c.storagePort))}
+	if addr, ok := c.addrs.Load(n.Address); ok {
+		return rpc.Peer{ID: n.ID, Addr: addr.(string)}
+	}
+	addr := net.JoinHostPort(n.Address, strconv.Itoa(c.storagePort))
+	c.addrs.Store(n.Address, addr)
+	return rpc.Peer{ID: n.ID, Addr: addr}
 }
 
 // Await calls done once epoch is applied here.
@@ -95,6 +101,11 @@ func (c *cluster) Write(ctx context.Context, r *coordinator.WriteRequest, done f
 // Read gives one page.
 func (c *cluster) Read(ctx context.Context, r *coordinator.ReadRequest, done func(page []byte, err error)) {
 	c.coordinator.Read(ctx, r, done)
+}
+
+// ReadNow gives a page that is at hand.
+func (c *cluster) ReadNow(r *coordinator.ReadRequest, buf []byte) (page []byte, ok bool) {
+	return c.coordinator.ReadNow(r, buf)
 }
 
 // ChangeSchema has a change decided; it returns when it is applied here and the live nodes have applied it, or agreementTimeout later. The warning names

@@ -208,3 +208,49 @@ func TestStartedAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// handyNode has every page at hand.
+type handyNode struct {
+	*oneNode
+	given int
+	level consistency.Level
+}
+
+func (n *handyNode) ReadNow(r *coordinator.ReadRequest, buf []byte) ([]byte, bool) {
+	n.given, n.level = n.given+1, r.Level
+	page, err := n.store.Read(context.Background(), &r.Spec, buf)
+	return page, err == nil
+}
+
+// TestStartWithPagesAtHand: a page that is at hand is answered before Start returns, as Execute would answer, again and again on the same memory.
+func TestStartWithPagesAtHand(t *testing.T) {
+	_, n, _ := smallTable(t)
+	handy := &handyNode{oneNode: n}
+	e, s := NewEngine(handy, Options{}), &Session{Keyspace: "ks"}
+	must(t, e, s, "INSERT INTO t (k, c, v) VALUES (1, 1, 'a')", "INSERT INTO t (k, c, v) VALUES (1, 2, 'a longer value than the others')")
+	for _, text := range []string{"SELECT * FROM t WHERE k = 1 AND c = 1", "SELECT v FROM t WHERE k = 1 AND c = 2", "SELECT v FROM t WHERE k = 1 AND c = 7",
+		"SELECT JSON * FROM t WHERE k = 1 AND c = 2", "SELECT count(*) FROM t WHERE k = 1 AND c = 2", "SELECT v FROM t WHERE k = 1 AND c = 1 LIMIT 1"} {
+		prepared, err := e.Prepare(context.Background(), s, text, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := testParams()
+		p.Level = consistency.Two
+		want, err := e.Execute(context.Background(), s, prepared.ID, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			before, answered := handy.given, false
+			started := e.Start(context.Background(), s, prepared.ID, p, func(got *Result, err error) {
+				answered = true
+				if err != nil || got.RowCount != want.RowCount || !bytes.Equal(got.Rows, want.Rows) {
+					t.Errorf("%s: %v, %d rows %q, want %d %q", text, err, got.RowCount, got.Rows, want.RowCount, want.Rows)
+				}
+			})
+			if !started || !answered || handy.given == before || handy.level != p.Level {
+				t.Errorf("%s: started %v, answered %v, given %d at %s", text, started, answered, handy.given-before, handy.level)
+			}
+		}
+	}
+}

@@ -26,3 +26,8 @@ type Cluster interface {
 	// Topology describes the cluster for system.local and system.peers.
 	Topology() virtual.Topology
 }
+
+// nowReader is a Cluster that may have a page at hand: appended to buf[:0]. False: it has to be asked for by Read. The request is the caller's again.
+type nowReader interface {
+	ReadNow(r *coordinator.ReadRequest, buf []byte) (page []byte, ok bool)
+}

@@ -80,6 +80,7 @@ type Result struct {
 // Executor runs plans. Safe for concurrent use.
 type Executor struct {
 	cluster Cluster
+	now     nowReader // cluster, when it is one
 	system  map[string]*schema.Keyspace
 	sources plan.Sources
 	release string
@@ -112,6 +113,7 @@ func New(c Cluster, o Options) *Executor {
 		cluster: c, system: virtual.Keyspaces(), release: o.ReleaseVersion,
 		sources: plan.Sources{Now: o.Now, UUID: o.UUID, Timeuuid: generator.Next},
 	}
+	x.now, _ = c.(nowReader)
 	if t, ok := c.(virtual.Tracer); ok {
 		x.traces = t.Traces()
 	}

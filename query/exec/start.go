@@ -10,7 +10,6 @@ import (
 	"nodedb/coordinator"
 	"nodedb/coordinator/consistency"
 	"nodedb/node/fault"
-	"nodedb/node/storage"
 	"nodedb/query/plan"
 )
 
@@ -100,7 +99,8 @@ func (s *startedWrite) end(err error) {
 type startedRead struct {
 	request
 	walk   walk
-	spec   storage.ReadSpec
+	read   coordinator.ReadRequest // of the next page
+	page   []byte                  // room of a page that is at hand, or nil
 	res    Result
 	done   func(*Result, error)
 	onPage func([]byte, error) // take, made once
@@ -117,15 +117,18 @@ func newStartedRead() *startedRead {
 	return s
 }
 
-// maxKeptRows is the largest room of rows that a startedRead keeps, in bytes.
-const maxKeptRows = 16 << 10
+// maxKeptRows is the largest room of rows, and of a page, that a startedRead keeps, in bytes.
+const maxKeptRows = 32 << 10
 
 func (s *startedRead) release() {
-	rows := s.walk.output.rows
+	rows, page := s.walk.output.rows, s.page
 	if cap(rows) > maxKeptRows {
 		rows = nil
 	}
-	*s = startedRead{onPage: s.onPage}
+	if cap(page) > maxKeptRows {
+		page = nil
+	}
+	*s = startedRead{onPage: s.onPage, page: page}
 	s.walk.rows = rows[:0]
 	startedReads.Put(s)
 }
@@ -141,8 +144,25 @@ func (x *Executor) startRead(ctx context.Context, p *plan.Plan, sel *plan.Select
 		return false
 	}
 	x.started.reads.Add(1)
+	if page, ok := s.atHand(); ok {
+		s.take(page, nil)
+		return true
+	}
 	s.fetch()
 	return true
+}
+
+// atHand gives the first page where the cluster needs no time for it.
+func (s *startedRead) atHand() (page []byte, ok bool) {
+	if s.x.now == nil {
+		return nil, false
+	}
+	s.walk.shape(&s.read.Spec)
+	if page, ok = s.x.now.ReadNow(&s.read, s.page); ok {
+		s.page = page
+		s.walk.reads++
+	}
+	return page, ok
 }
 
 // open works out what to read. False: the statement is refused, or names no partition.
@@ -150,21 +170,22 @@ func (s *startedRead) open(sel *plan.Select) bool {
 	if s.bind(s.plan, s.params.Values, s.params.Unset, s.params.Names) != nil || s.walk.open(&s.request, sel) != nil {
 		return false
 	}
-	one, ok := s.walk.onePartition(&s.spec)
-	s.spec.Token, s.spec.Key = one.Token, one.Key
+	spec := &s.read.Spec
+	one, ok := s.walk.onePartition(spec)
+	spec.Token, spec.Key = one.Token, one.Key
+	s.read.Level, s.read.Table = s.params.Level, s.walk.sel.Table
+	if fault.Planted("exec/started-read-at-one") {
+		s.read.Level = consistency.One
+	}
 	return ok
 }
 
 // fetch asks for the next page.
 func (s *startedRead) fetch() {
-	s.walk.shape(&s.spec)
+	s.walk.shape(&s.read.Spec)
 	s.walk.reads++
-	// The request is the coordinator's, which may send repairs for it after it has answered.
-	level := s.params.Level
-	if fault.Planted("exec/started-read-at-one") {
-		level = consistency.One
-	}
-	s.x.cluster.Read(s.ctx, &coordinator.ReadRequest{Level: level, Table: s.walk.sel.Table, Spec: s.spec}, s.onPage)
+	r := s.read // a copy is the coordinator's, which may send repairs for it after it has answered
+	s.x.cluster.Read(s.ctx, &r, s.onPage)
 }
 
 // take takes a page. Most often it is the only one.

@@ -178,7 +178,7 @@ func (w *Where) Single(env *Env) (p Partition, ok bool, err error) {
 }
 
 func (w *Where) partition(values [][]byte) (Partition, error) {
-	key, err := w.Table.AppendPartitionKey(nil, values)
+	key, err := w.Table.PartitionKeyOf(values)
 	if err != nil {
 		return Partition{}, at(w.Keys[0].text, "%v", err)
 	}

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"encoding/binary"
+	"slices"
 )
 
 // MaxKey bounds a serialized partition key, one of its components, and the sum of a row's clustering values, in bytes
@@ -41,6 +42,14 @@ func (t *Table) AppendPartitionKey(dst []byte, values [][]byte) ([]byte, error) 
 		return nil, tooLong(n)
 	}
 	return dst, nil
+}
+
+// PartitionKeyOf gives what AppendPartitionKey appends. A key of one column is its value itself, not a copy.
+func (t *Table) PartitionKeyOf(values [][]byte) ([]byte, error) {
+	if len(values) == 1 && len(t.PartitionKey) == 1 && len(values[0]) > 0 && len(values[0]) <= MaxKey {
+		return slices.Clip(values[0]), nil
+	}
+	return t.AppendPartitionKey(nil, values)
 }
 
 func tooLong(n int) error {
