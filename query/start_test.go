@@ -254,3 +254,24 @@ func TestStartWithPagesAtHand(t *testing.T) {
 		}
 	}
 }
+
+// TestStartedReadsExpire: a row that was read, and so may be kept somewhere, ends with its time to live.
+func TestStartedReadsExpire(t *testing.T) {
+	_, n, _ := smallTable(t)
+	e, s := NewEngine(&handyNode{oneNode: n}, Options{}), &Session{Keyspace: "ks"}
+	must(t, e, s, "INSERT INTO t (k, c, v) VALUES (1, 1, 'a') USING TTL 10")
+	prepared, err := e.Prepare(context.Background(), s, "SELECT v, ttl(v) FROM t WHERE k = 1 AND c = 1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for second, want := range []int{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0} {
+		n.seconds.Store(startSeconds + int64(second))
+		res, _, err := startOrExecute(e, s, prepared.ID, testParams())
+		if err != nil || res.RowCount != want {
+			t.Errorf("%d seconds later: %d rows, %v", second, res.RowCount, err)
+		}
+		if want == 1 && !bytes.HasSuffix(res.Rows, int32Bytes(int32(10-second))) {
+			t.Errorf("%d seconds later: %x", second, res.Rows)
+		}
+	}
+}

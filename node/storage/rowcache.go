@@ -76,6 +76,9 @@ func (e *Engine) look(spec *ReadSpec) (l rowLook, ok bool) {
 	if e.rows == nil || !spec.oneRow() {
 		return l, false
 	}
+	if t := e.tables.Load().kinds[spec.Storage]; t == nil || t.memory != nil {
+		return l, false // memory tables are their own cache, and their writes change no word
+	}
 	h := partitionHash(spec.Storage, spec.Token)
 	l = rowLook{spec: spec, hash: h, word: e.doubt.slots[h>>(64-doubtSlotBits)].Load()}
 	if start := spec.Slices[0].Start; len(start) > 0 {
@@ -95,7 +98,7 @@ func (e *Engine) ReadCached(spec *ReadSpec, buf []byte) (page []byte, ok bool) {
 
 // cached answers a look. False also where Read has to say what is wrong.
 func (e *Engine) cached(l *rowLook, buf []byte) (page []byte, ok bool) {
-	if e.failed.Load() != nil || e.closing.Load() || e.tables.Load().kinds[l.spec.Storage] == nil {
+	if e.failed.Load() != nil || e.closing.Load() {
 		return nil, false
 	}
 	return e.rows.get(l, buf)

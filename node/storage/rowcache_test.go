@@ -36,6 +36,30 @@ func TestRowCacheGivesWhatAReadGives(t *testing.T) {
 	}
 }
 
+// mortal is a mutation that writes one cell that expires soon.
+func mortal(id row.StorageID, key, clustering string, ts int64) row.Mutation {
+	var b row.Builder
+	b.Add(row.Cell{Column: 1, Timestamp: ts, Value: []byte("v"), Expiry: testNow + 5, TTL: 10})
+	return rowMutation(id, key, clustering, b.Append(nil))
+}
+
+// TestRowCacheLeavesMemoryTablesAlone: what is written to one is read from it at once.
+func TestRowCacheLeavesMemoryTablesAlone(t *testing.T) {
+	e := openTest(t, disk.Crashable())
+	defer func() { check(t, e.Close()) }()
+	spec := oneRowOf(memoryTable, "k", "c")
+	for i := range int64(4) {
+		apply(t, e, insert(memoryTable, "k", "c", i+1, "v"))
+		for range 2 {
+			page, err := e.Read(context.Background(), &spec, nil)
+			check(t, err)
+			if got := newest(t, page); got != i+1 {
+				t.Fatalf("read %d after %d was written", got, i+1)
+			}
+		}
+	}
+}
+
 // cacheAgainstSnapshot makes random steps, and gives how often the cache was hit.
 func cacheAgainstSnapshot(t *testing.T, seed uint64) (hits uint64) {
 	rng := rand.New(rand.NewPCG(seed, 7))
@@ -44,20 +68,23 @@ func cacheAgainstSnapshot(t *testing.T, seed uint64) (hits uint64) {
 	keys, clusterings := []string{"a", "b", "\x00", "long key"}, []string{"", "1", "2"}
 	for i := range int64(80) {
 		key, clustering, ts := keys[rng.IntN(len(keys))], clusterings[rng.IntN(len(clusterings))], i+1
+		table := []row.StorageID{testTable, testTable, memoryTable}[rng.IntN(3)]
 		switch step := rng.IntN(40); {
 		case step < 4:
-			apply(t, e, insert(testTable, key, clustering, ts, strings.Repeat("v", rng.IntN(20_000))))
-		case step < 6 && seed%2 == 0: // in other runs no partition has a header
-			apply(t, e, headerMutation(testTable, key, row.Header{Deletion: ts - 2}))
-		case step == 6:
-			check(t, e.DeleteRange(testTable, tokenRangeOf(key)))
+			apply(t, e, insert(table, key, clustering, ts, strings.Repeat("v", rng.IntN(20_000))))
+		case step == 4:
+			apply(t, e, mortal(table, key, clustering, ts))
+		case step < 7 && seed%2 == 0: // in other runs no partition has a header
+			apply(t, e, headerMutation(table, key, row.Header{Deletion: ts - 2}))
+		case step == 7:
+			check(t, e.DeleteRange(table, tokenRangeOf(key)))
 		default:
-			spec := oneRowOf(testTable, key, clustering)
-			spec.RowLimit, spec.PartitionRows = rng.IntN(3), rng.IntN(2)
+			spec := oneRowOf(table, key, clustering)
+			spec.RowLimit, spec.PartitionRows, spec.Now = rng.IntN(3), rng.IntN(2), testNow+rng.Int64N(10)
 			spec.Reverse, spec.NoRows = rng.IntN(5) == 0, rng.IntN(9) == 0
 			got, err := e.Read(context.Background(), &spec, nil)
 			check(t, err)
-			s := e.NewSnapshot()
+			s := e.NewSnapshot() // of a memory table it reads what is
 			want, err := s.Read(context.Background(), &spec, nil)
 			check(t, err)
 			check(t, s.Close())
