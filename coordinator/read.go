@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sort"
 	"sync"
 	"time"
 
@@ -518,51 +517,9 @@ func firstRange(place *vnodes.Placement, spec storage.ReadSpec) (storage.ReadSpe
 	if spec.After != nil {
 		from = spec.After.Token - 1 // the partition itself may go on
 	}
-	var owners *vnodes.Replicas
-	end := from
-	ranges := place.Ranges()
-	for _, rr := range ranges[sort.Search(len(ranges), func(i int) bool { return ranges[i].Range.End > from }):] {
-		if owners != nil && !sameOwners(owners, rr.Replicas) {
-			break
-		}
-		if owners == nil {
-			owners = rr.Replicas
-		}
-		end = rr.Range.End
-		if end >= spec.Range.End {
-			break
-		}
-	}
-	if owners == nil {
-		owners = place.Replicas(spec.Range.End)
-		end = spec.Range.End
-	}
+	owners, end := place.Run(from)
 	spec.Range.End = min(end, spec.Range.End)
 	return spec, owners
-}
-
-// sameOwners reports whether two ranges have the same owners, in any order.
-func sameOwners(a, b *vnodes.Replicas) bool {
-	if a == b {
-		return true
-	}
-	return a.ReadNew == b.ReadNew && sameNodes(a.Old, b.Old) && sameNodes(a.New, b.New)
-}
-
-func sameNodes(a, b []*vnodes.Node) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for _, n := range a {
-		found := false
-		for _, m := range b {
-			found = found || n.ID == m.ID
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
 }
 
 // endOfRange gives the page of a narrowed range read a stop at the range's end, so that the caller goes on with the next owners.

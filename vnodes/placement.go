@@ -111,6 +111,7 @@ type Placement struct {
 	rep      Replication
 	ends     []Token
 	replicas []Replicas
+	runs     []Token // for each end, where the owners next are others: see Run
 }
 
 // Replicas gives the owners of t. The result is shared: callers must not change it. O(log tokens), no allocation.
@@ -131,6 +132,36 @@ func (p *Placement) Replicas(t Token) *Replicas {
 		lo = (lo + 1) % len(p.ends)
 	}
 	return &p.replicas[lo]
+}
+
+// Run gives the owners of what follows a token, and the last token up to which they stay the same, in whatever order. The result is shared: callers
+// must not change it. O(log tokens), no allocation: a scan asks for each of its pages, and where few nodes hold everything its run is the whole ring.
+func (p *Placement) Run(after Token) (*Replicas, Token) {
+	i, found := slices.BinarySearch(p.ends, after)
+	if found {
+		i++
+	}
+	if i == len(p.ends) {
+		return &p.replicas[0], MaxToken
+	}
+	return &p.replicas[i], p.runs[i]
+}
+
+// joinRuns fills runs.
+func (p *Placement) joinRuns() {
+	p.runs = make([]Token, len(p.ends))
+	next, end := &p.replicas[0], MaxToken // what lies above the last end
+	for i := len(p.ends) - 1; i >= 0; i-- {
+		if here := &p.replicas[i]; !here.sameAs(next) {
+			next, end = here, p.ends[i]
+		}
+		p.runs[i] = end
+	}
+}
+
+// sameAs reports whether two ranges have the same owners for every purpose.
+func (r *Replicas) sameAs(other *Replicas) bool {
+	return r.ReadNew == other.ReadNew && sameNodes(r.Old, other.Old) && sameNodes(r.New, other.New)
 }
 
 // RangeReplicas is one range of a placement and its owners.
@@ -194,6 +225,7 @@ func newPlacement(r *Ring, rep Replication) *Placement {
 		i, j = from.advance(i, end), to.advance(j, end)
 		p.replicas[k] = newReplicas(from.at(i), to.at(j))
 	}
+	p.joinRuns()
 	return p
 }
 

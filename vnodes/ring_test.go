@@ -238,6 +238,7 @@ func TestRangesCoverTheRing(t *testing.T) {
 		if at != MaxToken {
 			t.Fatalf("the ranges end at %d", at)
 		}
+		checkRuns(t, p)
 		probes := []Token{MinToken + 1, -41, -1, 0, 1, 41, MaxToken}
 		for _, n := range r.Nodes() {
 			owned := p.Owned(n.ID)
@@ -254,6 +255,32 @@ func TestRangesCoverTheRing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// checkRuns holds Run to a walk over all ranges.
+func checkRuns(t *rapid.T, p *Placement) {
+	ranges := p.Ranges()
+	for i, rr := range ranges {
+		end := rr.Range.End
+		for _, next := range ranges[i+1:] {
+			if next.Replicas.ReadNew != rr.Replicas.ReadNew || !slices.Equal(sortedIDs(next.Replicas.Old), sortedIDs(rr.Replicas.Old)) ||
+				!slices.Equal(sortedIDs(next.Replicas.New), sortedIDs(rr.Replicas.New)) {
+				break
+			}
+			end = next.Range.End
+		}
+		for _, after := range []Token{rr.Range.Start, rr.Range.End - 1} {
+			if owners, got := p.Run(after); owners != rr.Replicas || got != end {
+				t.Fatalf("%v: the run behind %d ends at %d, want %d", rr.Range, after, got, end)
+			}
+		}
+	}
+}
+
+func sortedIDs(nodes []*Node) []HostID {
+	list := ids(nodes)
+	slices.SortFunc(list, func(a, b HostID) int { return slices.Compare(a[:], b[:]) })
+	return list
 }
 
 // Two nodes with one token can't come out of the metadata log; if it happened, the lower host id owns the range.
@@ -295,7 +322,8 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 	n := testing.AllocsPerRun(1000, func() {
 		tk += 0x1234567890abcde
 		rs := r.Place(rep).Replicas(tk)
-		if len(rs.Write()) != 6 || rs.Moving() || len(rs.Read()) != 6 {
+		run, end := r.Place(rep).Run(tk)
+		if len(rs.Write()) != 6 || rs.Moving() || len(rs.Read()) != 6 || len(run.Read()) != 6 || end <= tk {
 			t.Fatal("wrong replicas")
 		}
 	})
