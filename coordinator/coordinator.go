@@ -50,8 +50,11 @@ type WriteRequest struct {
 type ReadRequest struct {
 	Level consistency.Level
 	Table *schema.Table
-	Spec  storage.ReadSpec
+	Spec  storage.ReadSpec // Count is heeded where one answer is enough for the level; else the page has rows
 	Trace [16]byte
+	// Room, where it is not nil, is memory for the page. It is the caller's again if the page begins where Room does; else somebody may still write
+	// into it.
+	Room []byte
 }
 
 // View is the ring and schema at one metadata epoch. Immutable.

@@ -45,6 +45,8 @@ type ReadMessage struct {
 	Digest bool
 	Spec   storage.ReadSpec
 	Trace  *trace.Span // as in WriteMessage
+	// Room, of a read of this node's own, is what the page may lie in; it does not travel.
+	Room []byte
 }
 
 // ReadReply answers VerbRead: a page, or its digest.
@@ -135,6 +137,7 @@ func (m *ReadMessage) encodeTo(e *encoder) {
 	e.uint(uint64(s.PartitionRows))
 	e.uint(uint64(s.ByteLimit))
 	e.uint(uint64(s.WorkLimit))
+	e.bool(s.Count)
 }
 
 func (r *ReadReply) encodeTo(e *encoder) {
@@ -288,6 +291,9 @@ func DecodeRead(body []byte) (*ReadMessage, error) {
 	s.Now = d.int()
 	s.RowLimit, s.PartitionRows = int(d.uint()), int(d.uint())
 	s.ByteLimit, s.WorkLimit = int(d.uint()), int(d.uint())
+	if d.err == nil && d.r.Len() > 0 { // older nodes send no such field, and never count
+		s.Count = d.bool()
+	}
 	return m, d.err
 }
 

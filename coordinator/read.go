@@ -195,6 +195,9 @@ func (op *readOp) ask() {
 		op.fail(err)
 		return
 	}
+	if !op.single {
+		op.spec.Count = false // what differs between replicas is seen in rows only
+	}
 	op.mu.Lock()
 	op.mu.next = enough
 	first := op.mu.candidates[:op.mu.next]
@@ -328,7 +331,11 @@ func (r *replicaRead) own(spec *storage.ReadSpec) {
 		op.span.Addf("Sending READ of %s to /%s", readKind(r.digest), r.node.Address)
 	}
 	r.begun = time.Now()
-	op.c.Local.Read(op.ctx, &ReadMessage{Fence: op.fence(), Digest: r.digest, Spec: *spec, Trace: op.span.On("replica")}, r.finish)
+	m := &ReadMessage{Fence: op.fence(), Digest: r.digest, Spec: *spec, Trace: op.span.On("replica")}
+	if op.single && op.attempt == 1 { // else the page may go into repairs that outlive the answer, or an earlier read may still write there
+		m.Room = op.r.Room
+	}
+	op.c.Local.Read(op.ctx, m, r.finish)
 }
 
 func (r *replicaRead) finish(reply *ReadReply, err error) {

@@ -21,6 +21,9 @@ func (c *cursor) open(page []byte) (stop *row.Position, err error) {
 		if c.event, err = c.reader.Next(); err != nil {
 			return nil, err
 		}
+		if c.event == row.PageCount {
+			return nil, fmt.Errorf("%w: rows were asked for, a page has their number", row.ErrCorrupt)
+		}
 	}
 	stop = c.reader.Stop()
 	c.reader.Reset(page)

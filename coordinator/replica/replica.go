@@ -135,7 +135,11 @@ func (r *Replica) run(j *readJob) {
 		r.answer(j.in, j.m)
 		return
 	}
-	j.done(r.read(j.ctx, j.m, make([]byte, 0, firstPageBytes)))
+	room := j.m.Room
+	if room == nil {
+		room = make([]byte, 0, firstPageBytes)
+	}
+	j.done(r.read(j.ctx, j.m, room[:0]))
 }
 
 // enqueue hands a remote read to a reader, or sheds it.
@@ -170,8 +174,8 @@ func (r *Replica) answer(in *rpc.Inbound, m *coordinator.ReadMessage) {
 // firstPageBytes is the room that an own read's page begins with: a small row's page needs no other.
 const firstPageBytes = 256
 
-// maxPooled is the largest page buffer kept for reuse, in bytes.
-const maxPooled = 1 << 20
+// maxPooled is the largest page buffer kept for reuse, in bytes: well over a full page, which ends behind the row that takes it over 1 MiB.
+const maxPooled = 2 << 20
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 

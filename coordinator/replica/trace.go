@@ -61,6 +61,8 @@ func traceRead(m *coordinator.ReadMessage, page []byte) {
 			partitions++
 		case event == row.PageRow:
 			rows++
+		case event == row.PageCount:
+			rows += r.Count
 		}
 	}
 }

@@ -68,6 +68,9 @@ func (v View) Index() (x Index) {
 	return x
 }
 
+// Reset reads the head of v into x, which is what View.Index gives, without a copy of it.
+func (x *Index) Reset(v View) { x.read(v) }
+
 // read fills x and reports whether the head is sound; otherwise x is an empty row.
 func (x *Index) read(v View) bool {
 	*x = Index{deletion: NoDeletion}
@@ -310,8 +313,14 @@ func (v View) Find(col ColumnID) (Cell, bool) { x := v.Index(); return x.Find(co
 // Span gives the half-open range of cell indexes of a column (collections).
 func (v View) Span(col ColumnID) (from, to int) { x := v.Index(); return x.Span(col) }
 
-// LiveAt reports whether the row exists at now: a live marker or any live cell.
-func (v View) LiveAt(now int64) bool { x := v.Index(); return x.LiveAt(now) }
+// LiveAt reports whether the row exists at now: a live marker or any live cell. Of plain cells it reads no more than their number.
+func (v View) LiveAt(now int64) bool {
+	if len(v) > 2 && v[1]&flagAttributes == 0 {
+		return v[2] != 0 // the shortest form of a number above 0 has no first byte of 0
+	}
+	x := v.Index()
+	return x.LiveAt(now)
+}
 
 // MaxTimestamp is the newest timestamp in the row, deletion included; NoDeletion when empty.
 func (v View) MaxTimestamp() int64 { x := v.Index(); return x.MaxTimestamp() }

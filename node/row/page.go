@@ -1,6 +1,11 @@
 package row
 
-import "nodedb/vnodes"
+import (
+	"encoding/binary"
+	"math"
+
+	"nodedb/vnodes"
+)
 
 // A page is a run of partitions with their rows, in order, as one replica (or the merge of several) answers. Its bytes are canonical:
 // equal content, equal bytes, so a digest is a hash of them. Rows carry no cell that the page's own header covers. Partitions without header
@@ -10,6 +15,7 @@ import "nodedb/vnodes"
 //
 //	partition  | 1 u8 | token i64 | key length uvarint, key | header length uvarint, header |
 //	row        | 2 u8 | clustering length uvarint, clustering | fragment length uvarint, fragment |     of the partition before it
+//	count      | 4 u8 | live rows uvarint, above 0 |      of the partition before it, where a count was asked for instead of rows
 //	end        | 0 u8 |  everything asked for was read, or
 //	           | 3 u8 | position |
 //
@@ -21,6 +27,7 @@ const (
 	tagPartition = 1
 	tagRow       = 2
 	tagStop      = 3
+	tagCount     = 4
 )
 
 // PageWriter appends a page's bytes. Reset and reuse it.
@@ -64,6 +71,14 @@ func (w *PageWriter) Row(clustering []byte, fragment View) {
 	w.buf = appendBytes(w.buf, fragment)
 }
 
+// Count appends how many rows the current partition has; of none it says nothing.
+func (w *PageWriter) Count(rows int) {
+	if rows > 0 {
+		w.empty = 0
+		w.buf = binary.AppendUvarint(append(w.buf, tagCount), uint64(rows))
+	}
+}
+
 // Len is the number of bytes so far, without a partition that has no content yet.
 func (w *PageWriter) Len() int {
 	if w.empty > 0 {
@@ -93,6 +108,8 @@ const (
 	PagePartition
 	// PageRow: a row of it: Clustering, Row are set.
 	PageRow
+	// PageCount: some of its rows, counted: Count is set. Only where that was asked for.
+	PageCount
 )
 
 // PageReader walks a page in place; what it gives aliases the page's bytes. No allocation a row. It checks lengths, order of entries and
@@ -104,6 +121,7 @@ type PageReader struct {
 	HeaderBytes []byte // nil: empty
 	Clustering  []byte
 	Row         View
+	Count       int // above 0
 
 	rest   []byte
 	state  readerState
@@ -150,6 +168,8 @@ func (r *PageReader) Next() (Event, error) {
 		return r.partition()
 	case tag == tagEnd || tag == tagStop:
 		return r.end(tag)
+	case tag == tagCount && r.state == wantAny:
+		return r.count()
 	}
 	return r.fail(corrupt("tag %d in a page", tag))
 }
@@ -185,6 +205,15 @@ func (r *PageReader) row() (Event, error) {
 	}
 	r.Row, r.rest = fragment, rest
 	return PageRow, nil
+}
+
+func (r *PageReader) count() (Event, error) {
+	n, size := uvarint(r.rest)
+	if size == 0 || n == 0 || n > math.MaxInt32 {
+		return r.fail(corrupt("count of rows in a page"))
+	}
+	r.Count, r.rest = int(n), r.rest[size:]
+	return PageCount, nil
 }
 
 func (r *PageReader) partition() (Event, error) {

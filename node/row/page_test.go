@@ -132,6 +132,11 @@ func drawPage(t *rapid.T) (page []byte, want string) {
 				rows += fmt.Sprintf("row %q %x\n", clustering, fragment)
 			}
 		}
+		counted := rapid.SampledFrom([]int{0, 0, 1, 127, 128, 1 << 20}).Draw(t, "counted")
+		w.Count(counted)
+		if counted > 0 {
+			rows += fmt.Sprintf("count %d\n", counted)
+		}
 		if len(header) > 0 || rows != "" {
 			want += partition + rows
 		} else if w.Len() != before {
@@ -159,6 +164,8 @@ func pageString(page []byte) (s string, err error) {
 			s += fmt.Sprintf("partition %d %q %x\n", r.Token, r.Key, r.HeaderBytes)
 		case PageRow:
 			s += fmt.Sprintf("row %q %x\n", r.Clustering, []byte(r.Row))
+		case PageCount:
+			s += fmt.Sprintf("count %d\n", r.Count)
 		case PageEnd:
 			if r.Stop() != nil {
 				s += fmt.Sprintf("stop %x\n", r.Stop().Append(nil))
@@ -196,6 +203,7 @@ func TestPageOrderOfEntries(t *testing.T) {
 	}{
 		{"nothing at all", nil, ""},
 		{"a row before any partition", append([]byte{pageVersion}, entry...), "tag 2 in a page"},
+		{"a count before any partition", []byte{pageVersion, tagCount, 1, tagEnd}, "tag 4 in a page"},
 		{"an unknown tag", []byte{pageVersion, 9}, "tag 9 in a page"},
 		{"a newer page", []byte{9, 0}, "unknown version 9 of a page, this nodedb knows 1"},
 		{"bytes behind the end", []byte{pageVersion, tagEnd, 1}, "1 bytes behind the end of a page"},

@@ -43,6 +43,7 @@ type ReadSpec struct {
 	Range   vnodes.Range // when Key is nil: (Start, End] without wrap; Start MinToken and End MaxToken is everything
 	Slices  []Slice      // ascending, disjoint; empty: all rows
 	NoRows  bool         // headers only, plus the first live row where there is no live static (DISTINCT)
+	Count   bool         // the number of live rows of each partition instead of its rows. For who asks one replica: numbers can't be merged
 	Reverse bool         // rows in descending clustering order inside each partition (slices still given ascending)
 	After   *row.Position
 	// Until ends a range read behind a place where Range would go on: behind a row (its header comes before it), or a partition (Done). It doesn't
@@ -62,7 +63,8 @@ type ReadSpec struct {
 // Limits stop a page behind a row, or behind a partition, never between a partition's header and its first row, so each
 // page gets ahead. A read of one partition that reaches its end has no stop, whatever limit it met there.
 // PartitionRows, and NoRows' one row, skip the rest of a partition without a stop; they count from where the page
-// begins. Dead rows on the way are in the page: a merge of replicas needs them.
+// begins. Dead rows on the way are in the page: a merge of replicas needs them. Rows that are counted are not in the page; a partition
+// in which it stops is counted on in the next.
 //
 // In SyncBatch a page shows only what is durable when Read returns.
 //
@@ -146,6 +148,7 @@ type reader struct {
 	shadowing     bool // the header deletes something
 	staticLive    bool
 	partitionRows int
+	counted       int  // with Count: live rows since the last count in the page
 	resumed       bool // the page begins inside this partition
 
 	// Where a page goes on inside its first partition: only rows in [from, to) of it are still to come; nil: no bound.
@@ -437,6 +440,10 @@ func (r *reader) readRows() (outside bool, err error) {
 	default:
 		outside, err = r.readForward()
 	}
+	if r.counted > 0 {
+		r.w.Count(r.counted)
+		r.counted = 0
+	}
 	if r.staticLive && r.partitionRows == 0 && !r.resumed && !r.stopped {
 		r.rows++
 	}
@@ -552,7 +559,12 @@ func (r *reader) row(clustering []byte) (done bool, err error) {
 			value = r.shadow
 		}
 	}
-	r.w.Row(clustering, value)
+	switch {
+	case !r.spec.Count:
+		r.w.Row(clustering, value)
+	case row.View(value).LiveAt(r.spec.Now):
+		r.counted++
+	}
 	if r.needLive && len(value) > 0 && row.View(value).LiveAt(r.spec.Now) {
 		r.rows++
 		r.partitionRows++

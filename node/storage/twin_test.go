@@ -53,6 +53,7 @@ type twinReader struct {
 	spec       *ReadSpec
 	w          row.PageWriter
 	rows, work int
+	counted    int
 	stop       *row.Position
 }
 
@@ -71,6 +72,8 @@ func (w twin) read(spec ReadSpec) []byte {
 		case spec.After != nil && spec.After.Done && comparePlaces(token, key, spec.After) == 0:
 		default:
 			r.partition(token, key, w[key])
+			r.w.Count(r.counted)
+			r.counted = 0
 		}
 	}
 	return r.w.Finish(r.stop)
@@ -108,10 +111,15 @@ func (r *twinReader) partition(token vnodes.Token, key string, p *twinPartition)
 		}
 		r.work++
 		v := row.Shadow(nil, must(row.Merge(nil, p.rows[c]...)), h.Covering([]byte(c)))
-		r.w.Row([]byte(c), v)
+		if !r.spec.Count {
+			r.w.Row([]byte(c), v)
+		}
 		if row.View(v).LiveAt(r.spec.Now) {
 			live++
 			r.rows++
+			if r.spec.Count {
+				r.counted++
+			}
 		}
 		if r.full() {
 			if c != "" || r.spec.Key == nil {
@@ -238,7 +246,7 @@ func drawSpec(t *rapid.T) ReadSpec {
 	small := func(name string) int { return rapid.SampledFrom([]int{0, 0, 1, 2, 5}).Draw(t, name) }
 	s := ReadSpec{
 		Range: everything, Now: testNow,
-		NoRows: rapid.IntRange(0, 4).Draw(t, "no rows") == 0, Reverse: rapid.Bool().Draw(t, "reverse"),
+		NoRows: rapid.IntRange(0, 4).Draw(t, "no rows") == 0, Reverse: rapid.Bool().Draw(t, "reverse"), Count: rapid.IntRange(0, 3).Draw(t, "count") == 0,
 		RowLimit: small("row limit"), PartitionRows: small("partition rows"), WorkLimit: small("work limit"),
 		ByteLimit: rapid.SampledFrom([]int{0, 0, 1, 40, 200}).Draw(t, "byte limit"),
 	}
@@ -375,13 +383,14 @@ func (s *twinState) compare(t *rapid.T, spec ReadSpec, id row.StorageID, w twin)
 	return page
 }
 
-// readAll checks that pages, one behind the other, give each row once, whatever the limits.
+// readAll checks that pages, one behind the other, give each row once, whatever the limits; and where rows are counted, each once.
 func (s *twinState) readAll(t *rapid.T) {
 	spec := drawSpec(t)
 	spec.NoRows, spec.PartitionRows, spec.Storage = false, 0, testTable
 	whole := spec
 	whole.RowLimit, whole.ByteLimit, whole.WorkLimit = 0, 0, 0
 	var got, want [][2]string
+	whole.Count = false
 	collect := func(page []byte, into *[][2]string) *row.Position {
 		var r row.PageReader
 		r.Reset(page)
@@ -391,7 +400,13 @@ func (s *twinState) readAll(t *rapid.T) {
 				t.Fatal(err)
 			case event == row.PageEnd:
 				return r.Stop()
-			case event == row.PageRow:
+			case spec.Count && event == row.PageCount:
+				for range r.Count {
+					*into = append(*into, [2]string{string(r.Key)})
+				}
+			case spec.Count && event == row.PageRow && r.Row.LiveAt(testNow):
+				*into = append(*into, [2]string{string(r.Key)})
+			case !spec.Count && event == row.PageRow:
 				*into = append(*into, [2]string{string(r.Key) + "/" + string(r.Clustering), string(r.Row)})
 			}
 		}
