@@ -127,7 +127,7 @@ func (n *oneNode) Read(ctx context.Context, r *coordinator.ReadRequest, done fun
 	n.mu.Lock()
 	spec.ByteLimit, spec.WorkLimit, n.mu.read = n.mu.byteLimit, n.mu.workLimit, r.Level
 	n.mu.Unlock()
-	done(n.store.Read(ctx, &spec, nil))
+	done(n.store.Read(ctx, &spec, r.Room))
 }
 
 func (n *oneNode) ChangeSchema(_ context.Context, ch *schema.Change) (schema.Target, string, error) {

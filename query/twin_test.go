@@ -348,7 +348,7 @@ func drawWrite(t *rapid.T, w twin) string {
 }
 
 // ask runs a query and gives its rows as lines: all pages of it. run is one of the ways to have it answered.
-func ask(t *rapid.T, run func(text string, p *Params) (*Result, error), text string, page int) (out []string) {
+func ask(t interface{ Fatalf(string, ...any) }, run func(text string, p *Params) (*Result, error), text string, page int) (out []string) {
 	p := testParams()
 	p.PageSize = page
 	for pages := 0; ; pages++ {

@@ -86,6 +86,7 @@ type Executor struct {
 	release string
 	traces  *trace.Recorder // nil: none are kept
 	waiters sync.Pool
+	rooms   rooms
 	started starts
 }
 

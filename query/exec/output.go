@@ -27,6 +27,8 @@ type output struct {
 	groupKey     []byte
 	groupPrefix  []byte
 
+	shaped shaped
+
 	keys []sortKey // with sel.Sort: where each row lies
 	json [][]byte
 	ts   []*types.Type
@@ -149,7 +151,8 @@ func (o *output) finish() error {
 // emit appends the row in env (or the group's results) to the result.
 func (o *output) emit() error {
 	from := len(o.rows)
-	if o.sel.JSON {
+	switch {
+	case o.sel.JSON:
 		for i, x := range o.sel.Exprs {
 			v, err := x.Eval(o.env)
 			if err != nil {
@@ -161,13 +164,18 @@ func (o *output) emit() error {
 		o.rows, mark = types.BeginElement(o.rows)
 		o.rows = appendJSON(o.rows, o.sel.Names, o.ts, o.json)
 		types.EndElement(o.rows, mark)
-	} else {
+	case o.shaped.shape.Of(&o.env.Row.Cells):
+		o.appendShaped()
+	default:
 		for _, x := range o.sel.Exprs {
 			v, err := x.Eval(o.env)
 			if err != nil {
 				return err
 			}
 			o.rows = types.AppendElement(o.rows, v)
+		}
+		if o.count >= emitFrom && !o.sel.Grouped {
+			o.shaped.learn(o.sel, &o.env.Row.Cells)
 		}
 	}
 	if len(o.rows) > MaxResult {

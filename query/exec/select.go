@@ -32,11 +32,13 @@ func (r *request) selectRows(sel *plan.Select) (*Result, error) {
 	default:
 		err = w.run()
 	}
+	w.ahead.drain()
 	if err != nil {
 		return nil, err
 	}
 	res := &Result{}
 	w.result(res)
+	w.leaveRoom()
 	return res, nil
 }
 
@@ -147,6 +149,8 @@ type walk struct {
 	statics bool // it has live statics
 
 	reader   row.PageReader
+	ahead    *ahead // nil: pages are read one after the other
+	room     *room  // where the page lies; nil: in memory of its own
 	arena    []byte
 	reads    int
 	dropped  bool // the table has had columns that are gone: their cells don't make a row live
@@ -187,6 +191,7 @@ func (w *walk) run() error {
 		if spec.Range, empty, err = w.sel.Where.Range(&w.r.env); err != nil || empty {
 			return w.end(err)
 		}
+		w.readAhead(&spec)
 		stopped, err := w.read(&spec)
 		if err != nil || stopped {
 			return err
@@ -213,7 +218,8 @@ func (w *walk) specify(spec *storage.ReadSpec) (empty bool, err error) {
 	w.dropped = int(t.NextColumn)-1 != len(t.Statics)+len(t.Regulars)
 	w.wantKey, w.wantRows = w.sel.UsesKey, w.sel.UsesClustering
 	w.r.env.Row.Table, w.r.env.Row.Now = t, w.r.env.Now
-	*spec = storage.ReadSpec{Storage: t.Storage, NoRows: w.sel.Distinct, Reverse: w.sel.Reverse, Now: w.r.env.Now}
+	*spec = storage.ReadSpec{Storage: t.Storage, NoRows: w.sel.Distinct, Reverse: w.sel.Reverse, Now: w.r.env.Now,
+		Count: w.sel.Counts && !w.dropped}
 	if spec.Slices, empty, err = w.sel.Where.Slices(&w.r.env); err == nil && w.sel.Where.Keys != nil && len(t.Clustering) == 0 {
 		spec.Slices = onlyRow
 	}
@@ -323,14 +329,49 @@ func (w *walk) shape(spec *storage.ReadSpec) {
 	}
 }
 
+// fetch reads the next page.
 func (w *walk) fetch(spec *storage.ReadSpec) ([]byte, error) {
 	if err := w.r.ctx.Err(); err != nil {
 		return nil, err
 	}
 	w.reads++
-	wait := w.r.x.newWaiter()
-	w.r.x.cluster.Read(w.r.ctx, &coordinator.ReadRequest{Level: w.r.params.Level, Table: w.sel.Table, Spec: *spec, Trace: w.r.trace}, wait.onRead)
-	return wait.wait()
+	w.moveOut()
+	if w.ahead != nil {
+		return w.ahead.fetch(spec)
+	}
+	return w.await(w.begin(spec))
+}
+
+// reading is a page that is being read.
+type reading struct {
+	wait *waiter
+	in   *room // nil: memory of its own
+}
+
+// begin asks for a page.
+func (w *walk) begin(spec *storage.ReadSpec) (r reading) {
+	req := coordinator.ReadRequest{Level: w.r.params.Level, Table: w.sel.Table, Spec: *spec, Trace: w.r.trace}
+	if w.sel.Sort == nil { // else the rows' keys are looked at when all pages were read
+		if r.in = w.r.x.rooms.take(spec); r.in != nil {
+			req.Room = r.in.bytes
+		}
+	}
+	r.wait = w.r.x.newWaiter()
+	w.r.x.cluster.Read(w.r.ctx, &req, r.wait.onRead)
+	return r
+}
+
+// await gives the page that was asked for. It lies in w.room, or in memory of its own.
+func (w *walk) await(r reading) ([]byte, error) {
+	page, err := r.wait.wait()
+	switch {
+	case r.in == nil:
+	case err == nil && r.in.holds(page):
+		w.room = r.in
+	default:
+		w.r.x.rooms.leave(r.in, false)
+	}
+	return page, err
 }
 
 // page walks one page. stop is where it ended early; full says that the client's page ends here.
@@ -338,7 +379,7 @@ func (w *walk) page(page []byte) (stop *row.Position, full bool, err error) {
 	w.reader.Reset(page)
 	if w.o.rows == nil && !w.sel.Grouped {
 		if w.o.rows = w.rows; cap(w.rows) < len(page) {
-			w.o.rows = make([]byte, 0, len(page)) // most rows take about what they take in the page
+			w.o.rows = make([]byte, 0, w.o.sizeOf(page))
 		}
 	}
 	for !full && err == nil {
@@ -351,8 +392,12 @@ func (w *walk) page(page []byte) (stop *row.Position, full bool, err error) {
 			full, err = w.enter()
 		case row.PageRow:
 			full, err = w.row()
+		case row.PageCount:
+			full, err = w.counted(w.reader.Count)
 		case row.PageEnd:
-			stop = w.reader.Stop()
+			if stop = w.reader.Stop(); stop == nil && w.ahead != nil {
+				stop = w.ahead.partEnd()
+			}
 			if stop != nil && w.inside && (stop.Done || stop.Token != w.token || !bytes.Equal(stop.Key, w.key)) {
 				full, err = w.leave()
 			}
@@ -420,7 +465,7 @@ func (w *walk) leave() (full bool, err error) {
 // row takes one row of the current partition.
 func (w *walk) row() (full bool, err error) {
 	r := &w.r.env.Row
-	r.Cells = w.reader.Row.Index()
+	r.Cells.Reset(w.reader.Row)
 	if !w.live(&r.Cells, w.reader.Row) {
 		return false, nil
 	}
@@ -458,6 +503,22 @@ func (w *walk) row() (full bool, err error) {
 		err = w.sortKey()
 	}
 	return w.o.left == 0, err
+}
+
+// counted takes live rows of the current partition that a replica counted: the first as any row, the others by their number.
+func (w *walk) counted(rows int) (full bool, err error) {
+	w.sawRow = true
+	if w.o.full() && !w.o.open { // there is a group beyond the page
+		w.pause(w.last)
+		return true, nil
+	}
+	if _, err := w.o.fold(nil); err != nil { // groups end with their partitions: no other one is open
+		return false, err
+	}
+	for i := range w.o.accumulators {
+		w.o.accumulators[i].AddCounted(rows - 1)
+	}
+	return false, nil
 }
 
 // noteLast remembers the place behind the row just given. It writes few pointers: each costs a write barrier while the

@@ -130,6 +130,13 @@ func (s *Accumulator) Add(env *Env) error {
 	return nil
 }
 
+// AddCounted takes n more rows of the group, of which nothing but their number is looked at (Select.Counts).
+func (s *Accumulator) AddCounted(n int) {
+	if s.a.Kind == AggCountRows {
+		s.count += int64(n)
+	}
+}
+
 func (s *Accumulator) keep(v []byte, sign int) {
 	if !s.seen || s.a.Arg.Type.Compare(v, s.value)*sign > 0 {
 		s.seen, s.value = true, append(s.value[:0], v...)

@@ -32,6 +32,8 @@ type Select struct {
 	// UsesClustering says that a row's clustering values are looked at.
 	UsesClustering bool
 	UsesKey        bool
+	// Counts says that of a partition's rows only their number matters: count(*), of partitions or of everything.
+	Counts bool
 }
 
 func (c *compiler) selectStatement(st *cql.Select) (*Select, error) {
@@ -432,9 +434,25 @@ func (c *compiler) finish(s *Select) {
 		}
 	}
 	s.UsesClustering = s.UsesClustering || s.Sort != nil
+	s.Counts = s.onlyCounts()
 	if s.Where.Keys != nil {
 		c.plan.PartitionKey = routing(s.Where)
 	}
+}
+
+// onlyCounts reports whether nothing is asked of rows but how many there are.
+func (s *Select) onlyCounts() bool {
+	if !s.Grouped || s.Distinct || s.PerPartition != nil || len(s.Where.Filters) > 0 || s.GroupBy > len(s.Table.PartitionKey) || s.Table.Virtual {
+		return false
+	}
+	for _, a := range s.Aggregates {
+		if a.Kind != AggCountRows && a.Kind != AggFirst {
+			return false
+		}
+	}
+	only := true
+	s.eachColumn(func(x *Expr) { only = only && (x.Column.Kind == schema.PartitionKey || x.Column.Kind == schema.Static) })
+	return only
 }
 
 // routing gives the markers that are the partition key, when each column is = to a marker of its own.
