@@ -139,24 +139,40 @@ func (o *Options) check() error {
 		return refuse("replication factor %d", o.Replication)
 	case strings.ContainsAny(o.Keyspace, `"'; `):
 		return refuse("no name of a keyspace: %q", o.Keyspace)
-	case len(o.Workloads) == 0:
-		return refuse("no workload named: want some of %s", strings.Join(Names(), ", "))
+	}
+	return nil
+}
+
+// workloads finds those that are named.
+func (o *Options) workloads() (list []*Workload, err error) {
+	if len(o.Workloads) == 0 {
+		return nil, fmt.Errorf("%w: no workload named: want some of %s", ErrOptions, strings.Join(Names(), ", "))
 	}
 	for _, name := range o.Workloads {
 		w, err := find(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if w.Table.fill != nil && o.Files == nil {
-			return refuse("%s: no files of flights", name)
+			return nil, fmt.Errorf("%w: %s: no files of flights", ErrOptions, name)
 		}
+		list = append(list, w)
 	}
-	return nil
+	return list, nil
 }
 
 // Run runs workloads one after the other, each on a table of its own: makes it, writes its rows, warms, measures. The report holds the results
 // so far when the error is not nil.
 func Run(ctx context.Context, o Options) (*Report, error) {
+	list, err := o.workloads()
+	if err != nil {
+		return nil, err
+	}
+	return runList(ctx, o, list)
+}
+
+// runList is Run of workloads that need not have a name in Workloads.
+func runList(ctx context.Context, o Options, list []*Workload) (*Report, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -174,15 +190,11 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	defer admin.Close()
 	var have *Table // with the rows of a file, which no workload changes
-	for _, name := range o.Workloads {
-		w, err := find(name)
-		if err != nil {
-			return r, err
-		}
+	for _, w := range list {
 		results, err := runOne(ctx, &o, admin, w, have)
 		r.Results = append(r.Results, results...)
 		if err != nil {
-			return r, fmt.Errorf("%s: %w", name, err)
+			return r, fmt.Errorf("%s: %w", w.Name, err)
 		}
 		if have = nil; w.Table.fill != nil {
 			have = w.Table

@@ -71,6 +71,9 @@ func Compare(ctx context.Context, o CompareOptions) (*Comparison, error) {
 	if _, err := o.Load.withDefaults(); err != nil {
 		return nil, err
 	}
+	if _, err := o.Load.workloads(); err != nil {
+		return nil, err
+	}
 	own := &ownSystem{binary: o.Binary, prefix: o.Prefix, sync: o.Sync}
 	peer := &peerSystem{command: o.Peer, prefix: o.Prefix, sync: o.PeerSync}
 	c := &Comparison{Nodes: o.Nodes, Sync: o.Sync, PeerSync: o.PeerSync}

@@ -49,6 +49,31 @@ func serverResident(pids []int) (sum int64) {
 	return sum
 }
 
+// serverWritten is what processes have had written to disks, in bytes: pages that they dirtied, so what a file system adds is not in it.
+func serverWritten(pids []int) (sum int64) {
+	for _, pid := range pids {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(raw)) {
+			if value, ok := strings.CutPrefix(line, "write_bytes: "); ok {
+				n, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+				sum += n
+			}
+		}
+	}
+	return sum
+}
+
+// allocated is what a file takes on disk.
+func allocated(info os.FileInfo) int64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return s.Blocks * 512
+	}
+	return info.Size()
+}
+
 // listeners gives the processes of this machine that listen on the hosts, as far as this user may look.
 func listeners(hosts []string) (pids []int) {
 	wanted := map[string]bool{}

@@ -68,7 +68,11 @@ func (r *run) measure(ctx context.Context, inFlight int) (*Result, error) {
 func (r *run) write(ctx context.Context) error {
 	r.space = newRowSpace(0)
 	r.makeWorkers(loadInFlight)
-	_, err := r.phase(ctx, "write rows", []Share{{100, insert}}, 0, r.rows, 0)
+	writing := insert
+	if r.w.Write != nil {
+		writing = r.w.Write
+	}
+	_, err := r.phase(ctx, "write rows", []Share{{100, writing}}, 0, r.rows, 0)
 	return err
 }
 

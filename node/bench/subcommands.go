@@ -1,10 +1,13 @@
 package bench
 
 import (
+	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -91,43 +94,118 @@ func limitsCommand() *cli.Command {
 		Description:  "Example: nodedb bench limits --seconds 5",
 		OnUsageError: misused,
 		Flags: []cli.Flag{
-			addressFlag(),
+			addressFlag(), dataFlag(), jsonFlag(), quietFlag(),
 			&cli.Float64Flag{Name: "seconds", Usage: "`SECONDS` for each figure", Value: 3},
 			&cli.IntFlag{Name: "in-flight", Usage: "`N` CQL operations under way at once", Value: DefaultInFlight},
-			&cli.StringFlag{Name: "data", Usage: "`DIR` to make stores in, and remove them (default: a temporary folder)"},
-			&cli.BoolFlag{Name: "json", Usage: "for machines"},
-			&cli.BoolFlag{Name: "quiet", Usage: "don't say what is being measured"},
 		},
 		Action: runLimits,
 	}
 }
 
 func runLimits(c *cli.Context) error {
+	o := LimitOptions{Prefix: c.String("addresses"), Dir: c.String("data"), Seconds: seconds(c.Float64("seconds")), InFlight: c.Int("in-flight")}
+	return ownNodes(c, func(ctx context.Context, binary string, progress io.Writer) (any, func(io.Writer) error, error) {
+		o.Binary, o.Progress = binary, progress
+		limits, err := Limits(ctx, o)
+		return limits, func(out io.Writer) error { return PrintLimits(out, limits) }, err
+	})
+}
+
+func growthCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "growth",
+		Usage: "whether a request costs more as nodes, tables, tokens, partitions, a partition or its tombstones grow",
+		Description: "Starts nodes for each size, and puts the same load on. A ratio of 1 says that the cost doesn't grow. All of it takes half an hour and 5 GB of disk;\n" +
+			"--only and --most make it less.\n\nExample: nodedb bench growth --only tables,vnodes --seconds 5",
+		OnUsageError: misused,
+		Flags: []cli.Flag{
+			addressFlag(), dataFlag(), jsonFlag(), quietFlag(),
+			&cli.StringFlag{Name: "only", Usage: "`THINGS` that grow, joined by commas: " + strings.Join(DimensionNames(), ", ") + " (default: all)"},
+			&cli.Int64Flag{Name: "most", Usage: "leave out sizes above `N`"},
+			&cli.Float64Flag{Name: "seconds", Usage: "`SECONDS` for each figure", Value: 5},
+			&cli.IntFlag{Name: "in-flight", Usage: "`N` operations under way at once", Value: DefaultInFlight},
+		},
+		Action: func(c *cli.Context) error {
+			o := GrowthOptions{
+				Prefix: c.String("addresses"), Dir: c.String("data"), Most: c.Int64("most"), Seconds: seconds(c.Float64("seconds")), InFlight: c.Int("in-flight"),
+			}
+			if c.IsSet("only") {
+				o.Only = strings.Split(c.String("only"), ",")
+			}
+			return ownNodes(c, func(ctx context.Context, binary string, progress io.Writer) (any, func(io.Writer) error, error) {
+				o.Binary, o.Progress = binary, progress
+				list, err := MeasureGrowth(ctx, o)
+				return list, func(out io.Writer) error { return PrintGrowth(out, list) }, err
+			})
+		},
+	}
+}
+
+func volumeCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "volume",
+		Usage: "fill a node: write amplification, then how soon it answers after a start, and what it costs while idle",
+		Description: "Rows of 1 KB, in random order of their tokens. What goes to the disk is counted by the kernel (/proc/PID/io): log, flushes and compactions.\n\n" +
+			"Example: nodedb bench volume --gb 10",
+		OnUsageError: misused,
+		Flags: []cli.Flag{
+			addressFlag(), dataFlag(), jsonFlag(), quietFlag(),
+			&cli.Float64Flag{Name: "gb", Usage: "`GB` of rows to write, in 10^9 bytes", Value: 10},
+			&cli.IntFlag{Name: "steps", Usage: "`N` figures on the way", Value: 10},
+			&cli.IntFlag{Name: "in-flight", Usage: "`N` writes under way at once", Value: loadInFlight},
+			&cli.Float64Flag{Name: "idle", Usage: "`SECONDS` to watch the node while nothing is asked of it", Value: 30},
+			&cli.Float64Flag{Name: "quiet-for", Usage: "`SECONDS` without writes to the disk after which it has settled", Value: 10},
+			&cli.StringFlag{Name: "sync", Usage: "commitlog_sync: batch or periodic", Value: "batch"},
+		},
+		Action: func(c *cli.Context) error {
+			o := VolumeOptions{
+				Prefix: c.String("addresses"), Dir: c.String("data"), Sync: c.String("sync"), Bytes: int64(c.Float64("gb") * 1e9), Steps: c.Int("steps"),
+				InFlight: c.Int("in-flight"), Idle: seconds(c.Float64("idle")), Quiet: seconds(c.Float64("quiet-for")),
+			}
+			return ownNodes(c, func(ctx context.Context, binary string, progress io.Writer) (any, func(io.Writer) error, error) {
+				o.Binary, o.Progress = binary, progress
+				v, err := MeasureVolume(ctx, o)
+				return v, func(out io.Writer) error { return v.Print(out) }, err
+			})
+		},
+	}
+}
+
+func dataFlag() cli.Flag {
+	return &cli.StringFlag{Name: "data", Usage: "`DIR` to make stores in, and remove them (default: a temporary folder)"}
+}
+
+func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "for machines"} }
+
+func quietFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "quiet", Usage: "don't say what is being measured"}
+}
+
+// ownNodes runs a subcommand that starts nodes of its own, and prints what it gave.
+func ownNodes(c *cli.Context, run func(ctx context.Context, binary string, progress io.Writer) (result any, print func(io.Writer) error, err error)) error {
 	if c.Args().Present() {
-		return misuse("limits takes no arguments, got %q", c.Args().First())
+		return misuse("%s starts its own nodes, and takes no arguments; got %q", c.Command.Name, c.Args().First())
 	}
 	binary, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	o := LimitOptions{
-		Binary: binary, Prefix: c.String("addresses"), Dir: c.String("data"), Seconds: seconds(c.Float64("seconds")), InFlight: c.Int("in-flight"),
-	}
+	var progress io.Writer
 	if !c.Bool("quiet") {
-		o.Progress = os.Stderr
+		progress = os.Stderr
 	}
 	ctx, cancel := interruptible()
 	defer cancel()
-	limits, err := Limits(ctx, o)
+	result, print, err := run(ctx, binary, progress)
 	switch {
 	case errors.Is(err, ErrOptions):
 		return misuse("%v", err)
 	case err != nil:
 		return err
 	case c.Bool("json"):
-		return printJSON(c.App.Writer, limits)
+		return printJSON(c.App.Writer, result)
 	default:
-		return PrintLimits(c.App.Writer, limits)
+		return print(c.App.Writer)
 	}
 }
 

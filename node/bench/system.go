@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,7 +27,9 @@ type system interface {
 // ownSystem is nodedb, by its own binary.
 type ownSystem struct {
 	binary, prefix string
-	sync           string // commitlog_sync
+	sync           string            // commitlog_sync
+	flags          map[string]string // more flags of start
+	parent         string            // where dir is made; "": the system's folder for temporary files
 	dir            string
 	cluster        *proc.Cluster
 }
@@ -34,10 +37,12 @@ type ownSystem struct {
 func (s *ownSystem) name() string { return "nodedb" }
 
 func (s *ownSystem) start(ctx context.Context, n int) (hosts []string, pids []int, err error) {
-	if s.dir, err = os.MkdirTemp("", "nodedb-bench-"); err != nil {
+	if s.dir, err = os.MkdirTemp(s.parent, "nodedb-bench-"); err != nil {
 		return nil, nil, err
 	}
-	s.cluster = proc.New(proc.Options{Binary: s.binary, Dir: s.dir, Prefix: s.prefix, Flags: map[string]string{"commitlog-sync": s.sync}}, n)
+	flags := map[string]string{"commitlog-sync": s.sync}
+	maps.Copy(flags, s.flags)
+	s.cluster = proc.New(proc.Options{Binary: s.binary, Dir: s.dir, Prefix: s.prefix, Flags: flags}, n)
 	if err := s.cluster.CheckFree(); err != nil {
 		return nil, nil, err
 	}

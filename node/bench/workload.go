@@ -17,6 +17,8 @@ type Workload struct {
 	Mix   []Share
 	// InFlight is the most that is under way at once, whatever the options say; 0: as they say.
 	InFlight int
+	// Write writes a row before it is measured; nil: insert.
+	Write *kind
 }
 
 // Share is how many of a hundred operations are of a kind.
@@ -41,23 +43,24 @@ const (
 
 // Workloads are all there are. YCSB's are those of its core package: A to F, 10 fields of 100 bytes, updates of one field.
 var Workloads = []*Workload{
-	{"insert", "insert rows of 100 bytes", rowsTable, 0, uniform, []Share{{100, insert}}, 0},
-	{"read", "read one row of 100 bytes", rowsTable, 100_000, uniform, []Share{{100, read}}, 0},
-	{"a", "YCSB A: half reads, half updates", userTable, 100_000, zipfian, []Share{{50, read}, {50, update}}, 0},
-	{"b", "YCSB B: 95% reads, 5% updates", userTable, 100_000, zipfian, []Share{{95, read}, {5, update}}, 0},
-	{"c", "YCSB C: reads", userTable, 100_000, zipfian, []Share{{100, read}}, 0},
-	{"d", "YCSB D: 95% reads of the latest rows, 5% inserts", userTable, 100_000, latest, []Share{{95, read}, {5, insert}}, 0},
-	{"e", "YCSB E: 95% scans of 1 to 100 rows, 5% inserts", userTable, 100_000, zipfian, []Share{{95, scan}, {5, insert}}, 0},
-	{"f", "YCSB F: half reads, half read-modify-writes", userTable, 100_000, zipfian, []Share{{50, read}, {50, modify}}, 0},
-	{"partition", "read partitions of 100 rows whole", scanTable, 100_000, uniform, []Share{{100, partition}}, 0},
-	{"wide", "partitions of 10,000 rows: half slices of 100 rows, half inserts", wideTable, 100_000, uniform, []Share{{50, slice}, {50, insert}}, 0},
-	{"series", "1,000 sensors: 90% new readings, 10% the newest 100 of one", seriesTable, 100_000, uniform, []Share{{90, insert}, {10, newest}}, 0},
-	{"batch", "unlogged batches of 10 rows of one partition", listTable, 0, uniform, []Share{{100, batch}}, 0},
-	{"logged", "logged batches of 10 rows of as many partitions", rowsTable, 0, uniform, []Share{{100, logged}}, 0},
-	{"load", "write all 336,776 flights from CSV, as `nodedb load` does; an operation is a row", flightsTable, 0, "", nil, 0},
-	{"count", "count(*) of all flights", flightsTable, 0, "", []Share{{100, count}}, 1},
-	{"group", "all flights, GROUP BY origin, day", flightsTable, 0, "", []Share{{100, group}}, 1},
-	{"paged", "two columns of all flights, in pages of 5,000 rows", flightsTable, 0, "", []Share{{100, paged}}, 1},
+	{"insert", "insert rows of 100 bytes", rowsTable, 0, uniform, []Share{{100, insert}}, 0, nil},
+	{"insert1k", "insert rows of 1 KB, YCSB's", userTable, 0, uniform, []Share{{100, insert}}, 0, nil},
+	{"read", "read one row of 100 bytes", rowsTable, 100_000, uniform, []Share{{100, read}}, 0, nil},
+	{"a", "YCSB A: half reads, half updates", userTable, 100_000, zipfian, []Share{{50, read}, {50, update}}, 0, nil},
+	{"b", "YCSB B: 95% reads, 5% updates", userTable, 100_000, zipfian, []Share{{95, read}, {5, update}}, 0, nil},
+	{"c", "YCSB C: reads", userTable, 100_000, zipfian, []Share{{100, read}}, 0, nil},
+	{"d", "YCSB D: 95% reads of the latest rows, 5% inserts", userTable, 100_000, latest, []Share{{95, read}, {5, insert}}, 0, nil},
+	{"e", "YCSB E: 95% scans of 1 to 100 rows, 5% inserts", userTable, 100_000, zipfian, []Share{{95, scan}, {5, insert}}, 0, nil},
+	{"f", "YCSB F: half reads, half read-modify-writes", userTable, 100_000, zipfian, []Share{{50, read}, {50, modify}}, 0, nil},
+	{"partition", "read partitions of 100 rows whole", scanTable, 100_000, uniform, []Share{{100, partition}}, 0, nil},
+	{"wide", "partitions of 10,000 rows: half slices of 100 rows, half inserts", wideTable, 100_000, uniform, []Share{{50, slice}, {50, insert}}, 0, nil},
+	{"series", "1,000 sensors: 90% new readings, 10% the newest 100 of one", seriesTable, 100_000, uniform, []Share{{90, insert}, {10, newest}}, 0, nil},
+	{"batch", "unlogged batches of 10 rows of one partition", listTable, 0, uniform, []Share{{100, batch}}, 0, nil},
+	{"logged", "logged batches of 10 rows of as many partitions", rowsTable, 0, uniform, []Share{{100, logged}}, 0, nil},
+	{"load", "write all 336,776 flights from CSV, as `nodedb load` does; an operation is a row", flightsTable, 0, "", nil, 0, nil},
+	{"count", "count(*) of all flights", flightsTable, 0, "", []Share{{100, count}}, 1, nil},
+	{"group", "all flights, GROUP BY origin, day", flightsTable, 0, "", []Share{{100, group}}, 1, nil},
+	{"paged", "two columns of all flights, in pages of 5,000 rows", flightsTable, 0, "", []Share{{100, paged}}, 1, nil},
 }
 
 // Names are the workloads' names.
