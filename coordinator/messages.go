@@ -137,7 +137,9 @@ func (m *ReadMessage) encodeTo(e *encoder) {
 	e.uint(uint64(s.PartitionRows))
 	e.uint(uint64(s.ByteLimit))
 	e.uint(uint64(s.WorkLimit))
-	e.bool(s.Count)
+	if s.Count { // left out where it isn't so, as older nodes do
+		e.bool(true)
+	}
 }
 
 func (r *ReadReply) encodeTo(e *encoder) {
@@ -291,7 +293,7 @@ func DecodeRead(body []byte) (*ReadMessage, error) {
 	s.Now = d.int()
 	s.RowLimit, s.PartitionRows = int(d.uint()), int(d.uint())
 	s.ByteLimit, s.WorkLimit = int(d.uint()), int(d.uint())
-	if d.err == nil && d.r.Len() > 0 { // older nodes send no such field, and never count
+	if d.err == nil && d.r.Len() > 0 {
 		s.Count = d.bool()
 	}
 	return m, d.err

@@ -72,7 +72,7 @@ func (w twin) read(spec ReadSpec) []byte {
 		case spec.After != nil && spec.After.Done && comparePlaces(token, key, spec.After) == 0:
 		default:
 			r.partition(token, key, w[key])
-			r.w.Count(r.counted)
+			r.w.Count(r.counted) // where it stopped
 			r.counted = 0
 		}
 	}
@@ -131,6 +131,8 @@ func (r *twinReader) partition(token vnodes.Token, key string, p *twinPartition)
 			break
 		}
 	}
+	r.w.Count(r.counted)
+	r.counted = 0
 	if static && live == 0 && !resumed {
 		r.rows++
 	}
