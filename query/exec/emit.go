@@ -77,3 +77,16 @@ func (o *output) sizeOf(page []byte) int {
 
 // minRows is the least room of a result's rows, in bytes.
 const minRows = 256
+
+// roomForRows gives memory for rows of about so many bytes.
+func (w *walk) roomForRows(size int) []byte {
+	if cap(w.rows) >= size {
+		return w.rows
+	}
+	if w.lends {
+		if w.lent, _ = w.r.x.results.Get().(*[]byte); w.lent != nil && cap(*w.lent) >= size {
+			return (*w.lent)[:0]
+		}
+	}
+	return make([]byte, 0, size)
+}

@@ -75,7 +75,26 @@ type Result struct {
 	Keyspace  string // SetKeyspace
 	Change    Change // SchemaChange
 	TraceID   [16]byte
+
+	home *sync.Pool // where the memory of Rows goes
+	lent *[]byte    // where it came from; nil: nowhere
 }
+
+// Release gives the memory of Rows back, for another result. Nobody has to call it; who does looks at Rows no more.
+func (r *Result) Release() {
+	if r.home == nil || cap(r.Rows) > maxReleased {
+		return
+	}
+	if r.lent == nil {
+		r.lent = new([]byte)
+	}
+	*r.lent = r.Rows[:0]
+	r.home.Put(r.lent)
+	r.Rows, r.home, r.lent = nil, nil, nil
+}
+
+// maxReleased is the largest memory of a result's rows that is used again, in bytes.
+const maxReleased = 1 << 20
 
 // Executor runs plans. Safe for concurrent use.
 type Executor struct {
@@ -87,6 +106,7 @@ type Executor struct {
 	traces  *trace.Recorder // nil: none are kept
 	waiters sync.Pool
 	rooms   rooms
+	results sync.Pool // of *[]byte: memory of results' rows
 	started starts
 }
 

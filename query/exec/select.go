@@ -23,7 +23,7 @@ func (r *request) selectRows(sel *plan.Select) (*Result, error) {
 	if err := checkReadLevel(r.params.Level); err != nil {
 		return nil, err
 	}
-	w := &walk{}
+	w := &walk{lends: true}
 	err := w.open(r, sel)
 	switch {
 	case err != nil:
@@ -38,6 +38,7 @@ func (r *request) selectRows(sel *plan.Select) (*Result, error) {
 	}
 	res := &Result{}
 	w.result(res)
+	res.home, res.lent = &r.x.results, w.lent
 	w.leaveRoom()
 	return res, nil
 }
@@ -134,7 +135,9 @@ type walk struct {
 
 	// Room of o and of the partition key's values.
 	output    output
-	rows      []byte // of output.rows, or nil
+	rows      []byte  // of output.rows, or nil
+	lends     bool    // the result can be released: its rows may lie in what another left
+	lent      *[]byte // where they lie
 	keyValues [2][]byte
 
 	after *row.Position // where the next read goes on
@@ -378,9 +381,7 @@ func (w *walk) await(r reading) ([]byte, error) {
 func (w *walk) page(page []byte) (stop *row.Position, full bool, err error) {
 	w.reader.Reset(page)
 	if w.o.rows == nil && !w.sel.Grouped {
-		if w.o.rows = w.rows; cap(w.rows) < len(page) {
-			w.o.rows = make([]byte, 0, w.o.sizeOf(page))
-		}
+		w.o.rows = w.roomForRows(w.o.sizeOf(page))
 	}
 	for !full && err == nil {
 		var event row.Event

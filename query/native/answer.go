@@ -42,6 +42,7 @@ func (r *request) answer(res *query.Result, id *[16]byte) error {
 		buf = wire.AppendResultKind(buf, wire.KindVoid)
 	}
 	_ = c.writer.End(buf)
+	res.Release()
 	return nil
 }
 
