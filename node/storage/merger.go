@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"sync"
@@ -18,16 +19,28 @@ const mergerName = "nodedb.v1.merger"
 // 6168).
 var merger = &pebble.Merger{Name: mergerName, Merge: func(key, value []byte) (pebble.ValueMerger, error) {
 	m := valueMergers.Get().(*valueMerger)
-	switch n := splitKey(key); {
-	case n < len(key) && key[n] == markerRow:
+	switch m.marker(key) {
+	case markerRow:
 		m.header = false
-	case n < len(key) && key[n] == markerHeader:
+	case markerHeader:
 		m.header = true
 	default:
 		return nil, fmt.Errorf("%w: merge operand under the key %x", row.ErrCorrupt, key)
 	}
 	return m, m.MergeOlder(value)
 }}
+
+// marker gives the marker of a key of a table; 0: it has none. A scan merges every row it meets, and to look for the end of the partition key costs more than
+// to merge one operand: so it is remembered from row to row.
+func (m *valueMerger) marker(key []byte) byte {
+	if len(m.prefix) == 0 || !bytes.HasPrefix(key, m.prefix) {
+		m.prefix = append(m.prefix[:0], key[:splitKey(key)]...)
+	}
+	if n := len(m.prefix); n < len(key) {
+		return key[n]
+	}
+	return 0
+}
 
 var valueMergers = sync.Pool{New: func() any { return new(valueMerger) }}
 
@@ -37,6 +50,7 @@ const maxPooledMerge = 256 << 10
 // valueMerger collects copies of the operands and merges them at the end.
 type valueMerger struct {
 	header bool
+	prefix []byte   // of the last key; no prefix is one of another
 	buf    []byte   // the operands, one behind the other
 	ends   []int    // where each ends in buf
 	parts  [][]byte // scratch of Finish
