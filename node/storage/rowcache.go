@@ -67,7 +67,7 @@ type rowLook struct {
 
 // oneRow reports whether a read gives one row whole, or nothing: the same bytes whatever its limits and its time are.
 func (s *ReadSpec) oneRow() bool {
-	return s.Key != nil && len(s.Slices) == 1 && s.Slices[0].point() && !s.NoRows && !s.Reverse && s.After == nil && s.Until == nil &&
+	return s.Key != nil && len(s.Slices) == 1 && s.Slices[0].point() && !s.NoRows && !s.Count && !s.Reverse && s.After == nil && s.Until == nil &&
 		(s.RowLimit != 1 || len(s.Slices[0].Start) == 0) && s.WorkLimit != 1 && s.WorkLimit != 2 && (s.ByteLimit <= 0 || s.ByteLimit > maxCachedRow)
 }
 

@@ -171,6 +171,30 @@ func readOne(t *testing.T, e *Engine, key, clustering string) {
 	check(t, err)
 }
 
+// TestRowCacheCounts: a count is no row: neither is given for the other.
+func TestRowCacheCounts(t *testing.T) {
+	e := openTest(t, disk.Crashable())
+	defer func() { check(t, e.Close()) }()
+	apply(t, e, insert(testTable, "k", "a", 1, "v"))
+	count := oneRowOf(testTable, "k", "a")
+	count.Count = true
+	for range 2 {
+		page, err := e.Read(context.Background(), &count, nil)
+		check(t, err)
+		var r row.PageReader
+		r.Reset(page)
+		for _, want := range []row.Event{row.PagePartition, row.PageCount, row.PageEnd} {
+			if event, err := r.Next(); err != nil || event != want {
+				t.Fatalf("%v, %v; want %v", event, err, want)
+			}
+		}
+		readOne(t, e, "k", "a")
+		if !atHand(e, "k", "a") {
+			t.Error("a row that was read is not at hand")
+		}
+	}
+}
+
 // TestRowCacheShowsNothingInDoubt: a row that was cached is not given while its partition has a write that is not synced, and is read anew after it.
 func TestRowCacheShowsNothingInDoubt(t *testing.T) {
 	e, verdict := heldSync(t) // k has a write in doubt

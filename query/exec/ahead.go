@@ -12,14 +12,16 @@ import (
 const maxAhead = 8
 
 // ahead reads a range of tokens for an aggregate, which needs all of it, on several cores or nodes at the same time. The first page is read alone: most
-// tables have no other. How many tokens it spans says how many make a page, and the rest of the range is cut into parts of about that; some of them are
-// read at the same time, and given in order.
+// tables have no other. How many tokens it spans says how many make a page, and the rest of the range is cut into parts of about that, of twice as many
+// where a part took one page and of half as many where it took more; some of them are read at the same time, and given in order.
 //
 // Invariant: parts are neighbours: the current one ends where the first of the queue begins, the last of the queue ends at next.
 type ahead struct {
 	w     *walk
-	most  int // pages read at the same time
-	span  uint64
+	most  int          // pages read at the same time
+	span  uint64       // tokens of the next part
+	least uint64       // and of any
+	pages int          // of the current part
 	begun vnodes.Token // where the first page began
 	first bool         // it was read
 	part  vnodes.Token // where the current part ends
@@ -54,12 +56,14 @@ func (a *ahead) fetch(spec *storage.ReadSpec) ([]byte, error) {
 		a.cut(spec.After.Token)
 	}
 	if len(a.queue) > 0 && endsAt(spec.After, a.part) {
+		a.learn()
 		p := a.queue[0]
 		a.queue = a.queue[1:]
 		a.part = p.end
 		a.fill(spec)
 		return a.w.await(p.reading)
 	}
+	a.pages++
 	rest := *spec
 	rest.Range.End = a.part
 	r := a.w.begin(&rest)
@@ -69,13 +73,23 @@ func (a *ahead) fetch(spec *storage.ReadSpec) ([]byte, error) {
 
 // cut makes parts of what lies behind the first page, which ended at a token.
 func (a *ahead) cut(at vnodes.Token) {
-	a.span = max(uint64(at-a.begun), uint64(a.end-at)/maxParts, 1)
+	a.least = max(uint64(at-a.begun), uint64(a.end-at)/maxParts, 1)
+	a.span = a.least
 	a.part = a.behind(at)
 	a.next = a.part
 }
 
 // maxParts bounds how many parts a range is cut into: a first page that one partition fills says nothing of the others.
 const maxParts = 1 << 16
+
+// learn makes the next parts longer or shorter by how many pages the current one took.
+func (a *ahead) learn() {
+	if a.span /= 2; a.pages <= 1 {
+		a.span *= 4
+	}
+	a.span = max(a.least, min(a.span, uint64(a.end-a.next)/uint64(a.most))) // the last parts keep all cores busy
+	a.pages = 1
+}
 
 // behind gives the end of a part that begins at a token.
 func (a *ahead) behind(at vnodes.Token) vnodes.Token {

@@ -32,6 +32,7 @@ func (r *request) answer(res *query.Result, id *[16]byte) error {
 	buf := c.begin(r.header, res)
 	switch res.Kind {
 	case query.ResultRows:
+		buf = c.writer.Reserve(buf, len(res.Rows)+len(res.PageState)+len(meta.Bytes())+rowsHeadBytes)
 		buf = meta.AppendRows(buf, o, res.RowCount, res.Rows)
 	case query.ResultSetKeyspace:
 		buf = wire.AppendSetKeyspace(buf, res.Keyspace)
@@ -45,6 +46,9 @@ func (r *request) answer(res *query.Result, id *[16]byte) error {
 	res.Release()
 	return nil
 }
+
+// rowsHeadBytes is more than what a ROWS result has beside its rows, its page state and its metadata.
+const rowsHeadBytes = 128
 
 // begin begins the answer's frame with what stands before the message: tracing id, then warnings.
 func (c *conn) begin(h wire.Header, res *query.Result) []byte {

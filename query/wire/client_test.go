@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -480,6 +481,53 @@ func TestWriterCoalesces(t *testing.T) {
 	if err := w.End(w.Begin(Header{})); !errors.Is(err, ErrClosed) {
 		t.Fatal(err)
 	}
+}
+
+// keptConn keeps what is written to it.
+type keptConn struct {
+	net.Conn
+	bytes []byte
+}
+
+func (c *keptConn) Write(b []byte) (int, error) {
+	c.bytes = append(c.bytes, b...)
+	return len(b), nil
+}
+
+// TestWriterReserve: large frames of several connections, whose room is shared, go out whole and in order.
+func TestWriterReserve(t *testing.T) {
+	var owned sync.WaitGroup
+	for c := range byte(4) {
+		owned.Go(func() {
+			conn := &keptConn{}
+			w := NewWriter(conn, WriterOptions{})
+			ended := make(chan error)
+			go func() { ended <- w.Run() }()
+			sizes := []int{10, 3 << 20, 100, 1 << 20, 600 << 10, 5 << 20, 0, 2 << 20}
+			for i, size := range sizes {
+				buf := w.Reserve(w.Begin(Header{Version: V4}), size)
+				if err := w.End(append(buf, bytes.Repeat([]byte{c<<4 | byte(i)}, size)...)); err != nil {
+					t.Error(err)
+				}
+			}
+			w.Close()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			rest := conn.bytes
+			for i, size := range sizes {
+				if len(rest) < HeaderBytes+size || frameBytes(rest) != HeaderBytes+size || bytes.Count(rest[HeaderBytes:HeaderBytes+size], []byte{c<<4 | byte(i)}) != size {
+					t.Errorf("frame %d of connection %d is broken", i, c)
+					return
+				}
+				rest = rest[HeaderBytes+size:]
+			}
+			if len(rest) > 0 {
+				t.Errorf("%d bytes too many", len(rest))
+			}
+		})
+	}
+	owned.Wait()
 }
 
 // TestWriterHolds: what is answered between Hold and Release goes out at once, in one write.

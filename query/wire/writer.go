@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -79,6 +80,35 @@ func (w *Writer) Begin(h Header) []byte {
 	w.mu.Lock()
 	w.mu.start = len(w.mu.buf)
 	return BeginFrame(w.mu.buf, h)
+}
+
+// Reserve makes room for n more bytes in a slice that Begin gave. The room of large answers is shared by all connections, and none keeps it: a connection's
+// own would either stay for as long as it is open, or be made anew, and copied as it grows, for each burst.
+func (w *Writer) Reserve(buf []byte, n int) []byte {
+	need := len(buf) + n
+	if need <= cap(buf) || need <= keepBufferBytes/2 {
+		return slices.Grow(buf, n)
+	}
+	if large, ok := largeBuffers.Get().(*[]byte); ok && cap(*large) >= need {
+		buf = append((*large)[:0], buf...)
+	} else {
+		buf = append(make([]byte, 0, max(need, 2*keepBufferBytes, 2*cap(buf))), buf...)
+	}
+	return buf // the one before is still the writer's until End
+}
+
+// largeBuffers are those above keepBufferBytes.
+var largeBuffers sync.Pool
+
+// maxLargeBytes is the largest buffer that is used again.
+const maxLargeBytes = 16 << 20
+
+// leaveLarge gives a buffer to whoever needs a large one next.
+func leaveLarge(b []byte) {
+	if cap(b) > keepBufferBytes && cap(b) <= maxLargeBytes {
+		b = b[:0]
+		largeBuffers.Put(&b)
+	}
 }
 
 // End ends the frame that Begin began and wakes Run. The error is the one that ended the connection: then the frame is gone.
@@ -235,6 +265,7 @@ func (w *Writer) pack(b *burst) []byte {
 // keep makes a burst's buffer the next one's, unless it is large.
 func (w *Writer) keep(b *burst) {
 	if w.spare = b.buf[:0]; cap(w.spare) > keepBufferBytes {
+		leaveLarge(w.spare)
 		w.spare = nil
 	}
 	if cap(w.segments) > keepBufferBytes {
