@@ -108,6 +108,7 @@ type Engine struct {
 	unsynced atomic.Bool      // SyncPeriodic: something was written since the last sync
 
 	drop       chan struct{} // asks the dropper to look, capacity 1
+	rotated    chan struct{} // there is a new memtable, capacity 1
 	stop       chan struct{} // ends the background goroutines
 	background sync.WaitGroup
 
@@ -126,6 +127,7 @@ func Open(o Options) (*Engine, error) {
 		drained: make(chan struct{}),
 		syncing: make(chan pendingSync, maxInFlight),
 		drop:    make(chan struct{}, 1),
+		rotated: make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 	}
 	e.active.Store(1)
@@ -144,6 +146,7 @@ func Open(o Options) (*Engine, error) {
 	e.background.Go(e.waitForSyncs)
 	e.background.Go(e.settleDoubts)
 	e.background.Go(e.dropTables)
+	e.background.Go(e.flushRamp)
 	if o.Sync == SyncPeriodic {
 		e.background.Go(func() { e.syncPeriodically(o.SyncPeriod) })
 	}

@@ -362,3 +362,22 @@ func TestReadAllocatesNothingARow(t *testing.T) {
 		t.Errorf("10 rows cost %.0f allocations, 2000 rows %.0f", few, many)
 	}
 }
+
+// TestFewMemtablesAtTheStart: reads look into few memtables also before the first large one is full.
+func TestFewMemtablesAtTheStart(t *testing.T) {
+	e := openTest(t, disk.Crashable())
+	defer func() { check(t, e.Close()) }()
+	most, value := int64(0), strings.Repeat("v", 4<<10)
+	for i := range 7000 { // 28 MiB
+		apply(t, e, insert(testTable, fmt.Sprint("key ", i), "", 1, value))
+		if i%100 == 0 {
+			most = max(most, e.db.Metrics().MemTable.Count)
+		}
+	}
+	if most > rampMemTables+3 { // the one that is written to, one that was forced, and one that came during the flush
+		t.Errorf("%d memtables", most)
+	}
+	if files := e.db.Metrics().Total().TablesCount; files == 0 {
+		t.Error("nothing was flushed")
+	}
+}

@@ -135,6 +135,7 @@ func (e *Engine) eventListener() *pebble.EventListener {
 				e.logger.Error("storage: background work failed, it is tried again", "err", err, "dir", e.dir)
 			}
 		},
+		WALCreated: func(pebble.WALCreateInfo) { e.logCreated() },
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
 			e.counts.stalls.Inc()
 			e.logger.Debug("storage: writes wait", "reason", info.Reason)
