@@ -279,6 +279,9 @@ func TestReasonsAreGiven(t *testing.T) {
 	for _, e := range effects {
 		explained[e.reason] = true
 	}
+	for _, p := range purposes {
+		explained[p.reason] = explained[p.reason] || p.random
+	}
 	for _, name := range scripts(t) {
 		steps, _ := load(t, name)
 		for i := range steps {

@@ -69,7 +69,7 @@ func (c *compiler) warnAggregate(s *Select) {
 	if !s.Grouped {
 		return
 	}
-	if s.Where.Keys == nil {
+	if s.Where.Keys == nil && len(s.Where.Tokens) == 0 {
 		c.plan.Warnings = append(c.plan.Warnings, "Aggregation query used without partition key")
 	} else if slices.ContainsFunc(s.Where.Keys, func(r *Relation) bool { return r.Op == cql.In }) {
 		c.plan.Warnings = append(c.plan.Warnings, "Aggregation query used on multiple partition keys (IN restriction)")
@@ -360,10 +360,11 @@ func (c *compiler) orderBy(st *cql.Select, s *Select) error {
 	if len(st.OrderBy) == 0 {
 		return nil
 	}
-	if s.Distinct {
+	switch {
+	case s.Where.Keys != nil || s.Table.Virtual:
+	case s.Distinct:
 		return at(st.OrderBy[0].Column, "ORDER BY is not allowed with SELECT DISTINCT queries")
-	}
-	if s.Where.Keys == nil && !s.Table.Virtual {
+	default:
 		return at(st.OrderBy[0].Column, "ORDER BY is only supported when the partition key is restricted by an EQ or an IN.")
 	}
 	next, first := 0, true

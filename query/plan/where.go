@@ -111,9 +111,27 @@ func (a *analysis) sort(r *Relation) error {
 		}
 		a.byColumn[col] = append(a.byColumn[col], r)
 	default:
+		if err := a.clashFilter(r); err != nil {
+			return err
+		}
 		a.w.Filters = append(a.w.Filters, r)
 	}
 	return nil
+}
+
+// clashFilter refuses a second lower or upper bound on a column that keys don't serve, as clash does on one that they do.
+func (a *analysis) clashFilter(r *Relation) error {
+	for _, b := range a.w.Filters {
+		if b.Columns[0] == r.Columns[0] && bound(b) && bound(r) && low(b.Op) == low(r.Op) {
+			return clash([]*Relation{b}, r, r.Columns[0].Name)
+		}
+	}
+	return nil
+}
+
+// bound reports whether a relation bounds a whole column from one side.
+func bound(r *Relation) bool {
+	return r.plain() && (r.Op == cql.Less || r.Op == cql.LessEq || r.Op == cql.Greater || r.Op == cql.GreaterEq)
 }
 
 // isTuple reports a multi-column relation on one column: (c) > (1).
