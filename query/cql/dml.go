@@ -358,7 +358,7 @@ func (p *parser) selectsAhead() bool {
 		// json * FROM, not json * 2.
 		return l.next().sym == "FROM"
 	}
-	return t.sym == "TOKEN" || startsOperand(t)
+	return t.sym == "TOKEN" || t.sym == "-" || t.sym == "[" || startsOperand(t)
 }
 
 func (p *parser) selectItem() Selector {

@@ -345,7 +345,11 @@ func (p *parser) hintAhead(sc scope) bool {
 	l := p.lex
 	t := l.next()
 	if t.kind == tokenString {
-		return sc != inSelector && l.next().sym == ")" && startsOperand(l.next())
+		if sc == inSelector || l.next().sym != ")" {
+			return false
+		}
+		next := l.next() // no column can stand here; a name begins a clause of the statement, or is a function's
+		return startsOperand(next) && (!isName(next) || next.sym == "TRUE" || next.sym == "FALSE" || l.next().sym == "(")
 	}
 	if t.sym == "SET" {
 		return l.next().sym == "<"

@@ -332,7 +332,7 @@ func (r *request) timestamp() int64 {
 	return r.stamp
 }
 
-// unique is 8 bytes that no other call gave, in order: they keep list elements of one timestamp apart.
+// unique is 8 bytes that no other call gave, in order: they keep list elements that came at one time apart.
 func unique(index int, salt [16]byte) []byte {
 	b := binary.BigEndian.AppendUint16(nil, uint16(index))
 	return append(b, salt[:6]...)

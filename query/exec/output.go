@@ -29,9 +29,12 @@ type output struct {
 
 	shaped shaped
 
-	keys []sortKey // with sel.Sort: where each row lies
-	json [][]byte
-	ts   []*types.Type
+	order      []byte    // with sel.Sort: what the row in env is sorted by; nil for one that has nothing but statics
+	groupOrder []byte    // that of the open group's first row
+	unsortable bool      // with sel.Sort: the result is asked for in pages, and isn't one
+	keys       []sortKey // with sel.Sort: where each row of the result lies
+	json       [][]byte
+	ts         []*types.Type
 }
 
 // sortKey is one row of a result that is sorted in memory.
@@ -75,7 +78,7 @@ func (o *output) add(prefix []byte) (before bool, err error) {
 	if o.perLimit >= 0 && o.emitted >= o.perLimit {
 		return false, nil
 	}
-	return false, o.emit()
+	return false, o.emit(o.order)
 }
 
 // fold adds the row to its group. A row of another group ends the open one first.
@@ -115,6 +118,7 @@ func (o *output) openGroup(prefix []byte) {
 	o.groupToken = o.env.Row.Token
 	o.groupKey = append(o.groupKey[:0], o.env.Row.Key...)
 	o.groupPrefix = append(o.groupPrefix[:0], prefix...)
+	o.groupOrder = o.order
 	for i, a := range o.sel.Aggregates {
 		o.accumulators[i].Reset(a)
 	}
@@ -125,7 +129,7 @@ func (o *output) closeGroup() error {
 		o.env.Aggregates[i] = o.accumulators[i].Result()
 	}
 	o.open = false
-	return o.emit()
+	return o.emit(o.groupOrder)
 }
 
 // endPartition ends the group that the partition's last rows made up; a group never spans partitions. closed says that
@@ -148,8 +152,8 @@ func (o *output) finish() error {
 	return o.closeGroup()
 }
 
-// emit appends the row in env (or the group's results) to the result.
-func (o *output) emit() error {
+// emit appends the row in env (or the group's results) to the result, to be sorted by order.
+func (o *output) emit(order []byte) error {
 	from := len(o.rows)
 	switch {
 	case o.sel.JSON:
@@ -187,7 +191,7 @@ func (o *output) emit() error {
 		o.left--
 	}
 	if o.sel.Sort != nil {
-		o.keys = append(o.keys, sortKey{from: from, to: len(o.rows)})
+		o.keys = append(o.keys, sortKey{key: order, from: from, to: len(o.rows)})
 	}
 	return nil
 }

@@ -99,9 +99,7 @@ func (r *request) limits(o *output) (err error) {
 		o.wanted = -1 // one row
 	}
 	if o.sel.Sort != nil && o.wanted >= 0 {
-		if o.left < 0 || o.left > o.wanted {
-			return wire.Errorf(wire.CodeInvalid, cannotSortPages)
-		}
+		o.unsortable = o.left < 0 || o.left > o.wanted
 		o.wanted = -1
 	}
 	return nil
@@ -185,25 +183,20 @@ func (w *walk) resume(s *pageState) {
 var onlyRow = []storage.Slice{{Start: []byte{}, End: []byte{0}}}
 
 func (w *walk) run() error {
+	if w.sel.Where.Keys == nil {
+		return w.tokens()
+	}
+	partitions, err := w.partitions() // before the rows' restrictions: what names no partition is an answer, whatever is null behind it
+	if err != nil || len(partitions) == 0 {
+		return w.end(err)
+	}
 	var spec storage.ReadSpec
 	empty, err := w.specify(&spec)
 	if err != nil || empty {
 		return w.end(err)
 	}
-	if w.sel.Where.Keys == nil {
-		if spec.Range, empty, err = w.sel.Where.Range(&w.r.env); err != nil || empty {
-			return w.end(err)
-		}
-		w.readAhead(&spec)
-		stopped, err := w.read(&spec)
-		if err != nil || stopped {
-			return err
-		}
-		return w.end(nil)
-	}
-	partitions, err := w.partitions()
-	if err != nil {
-		return err
+	if w.o.unsortable {
+		return wire.Errorf(wire.CodeInvalid, cannotSortPages)
 	}
 	for _, p := range partitions {
 		spec.Token, spec.Key = p.Token, p.Key
@@ -211,6 +204,24 @@ func (w *walk) run() error {
 		if err != nil || stopped {
 			return err
 		}
+	}
+	return w.end(nil)
+}
+
+// tokens walks a range of tokens.
+func (w *walk) tokens() error {
+	var spec storage.ReadSpec
+	empty, err := w.specify(&spec)
+	if err != nil || empty {
+		return w.end(err)
+	}
+	if spec.Range, empty, err = w.sel.Where.Range(&w.r.env); err != nil || empty {
+		return w.end(err)
+	}
+	w.readAhead(&spec)
+	stopped, err := w.read(&spec)
+	if err != nil || stopped {
+		return err
 	}
 	return w.end(nil)
 }
@@ -450,7 +461,7 @@ func (w *walk) leave() (full bool, err error) {
 			return true, nil
 		}
 		r := &w.r.env.Row
-		r.Clustering, r.Cells = nil, row.View(nil).Index()
+		r.Clustering, r.Cells, w.o.order = nil, row.View(nil).Index(), nil
 		if _, err := w.o.add(nil); err != nil {
 			return false, err
 		}
@@ -486,6 +497,9 @@ func (w *walk) row() (full bool, err error) {
 			return false, err
 		}
 	}
+	if err = w.sortKey(w.reader.Clustering); err != nil {
+		return false, err
+	}
 	prefix, err := w.groupPrefix()
 	if err != nil {
 		return false, err
@@ -501,9 +515,8 @@ func (w *walk) row() (full bool, err error) {
 	}
 	if w.o.count > count {
 		w.noteLast()
-		err = w.sortKey()
 	}
-	return w.o.left == 0, err
+	return w.o.left == 0, nil
 }
 
 // counted takes live rows of the current partition that a replica counted: the first as any row, the others by their number.
@@ -534,13 +547,11 @@ func (w *walk) noteLast() {
 // sameBytes reports whether two slices are the same memory.
 func sameBytes(a, b []byte) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] }
 
-// sortKey notes what the row just given is sorted by.
-func (w *walk) sortKey() error {
-	if w.sel.Sort == nil {
-		return nil
+// sortKey notes what the row at hand is sorted by.
+func (w *walk) sortKey(clustering []byte) (err error) {
+	if w.sel.Sort != nil {
+		w.o.order, err = prefixOf(w.sel.Table, clustering, w.sel.Sort[len(w.sel.Sort)-1]+1)
 	}
-	key, err := prefixOf(w.sel.Table, w.reader.Clustering, w.sel.Sort[len(w.sel.Sort)-1]+1)
-	w.o.keys[len(w.o.keys)-1].key = key
 	return err
 }
 

@@ -30,6 +30,9 @@ func (r *request) virtualRows(w *walk) error {
 	if err != nil {
 		return err
 	}
+	if w.o.unsortable && len(rows) > 0 {
+		return wire.Errorf(wire.CodeInvalid, cannotSortPages)
+	}
 	for _, v := range rows {
 		if w.after != nil && !w.beyond(v) {
 			continue
@@ -141,6 +144,9 @@ func (w *walk) virtualRow(v virtualRow, same bool) (full bool, err error) {
 		w.pause(w.last)
 		return true, nil
 	}
+	if err = w.sortKey(v.clustering); err != nil {
+		return false, err
+	}
 	count := w.o.count
 	prefix := []byte(nil)
 	if n := w.sel.GroupBy - len(w.sel.Table.PartitionKey); n > 0 {
@@ -160,11 +166,8 @@ func (w *walk) virtualRow(v virtualRow, same bool) (full bool, err error) {
 	}
 	if w.o.count > count {
 		w.last = place{position, true, w.o.emitted}
-		if w.sel.Sort != nil {
-			w.o.keys[len(w.o.keys)-1].key, err = prefixOf(w.sel.Table, v.clustering, w.sel.Sort[len(w.sel.Sort)-1]+1)
-		}
 	}
-	return w.o.left == 0, err
+	return w.o.left == 0, nil
 }
 
 func (w *walk) leaveVirtual() (full bool, err error) {

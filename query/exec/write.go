@@ -69,6 +69,9 @@ func (r *request) mutations(dst []coordinator.Write, w *plan.Write, stamp int64)
 		}
 	}
 	partitions, err := m.w.Where.Partitions(&r.env)
+	if err == nil && len(partitions) == 0 { // what is null or unset is refused all the same
+		_, _, err = m.w.Where.Slices(&r.env)
+	}
 	for i := 0; i < len(partitions) && err == nil; i++ {
 		dst, err = m.append(dst, partitions[i])
 	}
@@ -92,16 +95,17 @@ func (m *mutator) append(dst []coordinator.Write, p plan.Partition) ([]coordinat
 
 // mutator builds one statement's mutations.
 type mutator struct {
-	r      *request
-	w      *plan.Write
-	stamp  int64
-	ttl    int32
-	expiry int64
-	salt   [16]byte // keeps list elements apart; drawn when first needed
-	index  int
-	b      *row.Builder
-	before before   // of the partition, where lists are looked into
-	now    row.View // the row, or the statics, being written: of before
+	r       *request
+	w       *plan.Write
+	stamp   int64
+	ttl     int32
+	expiry  int64
+	salt    [16]byte // keeps list elements apart; drawn when first needed, as arrival is
+	index   int
+	arrival int64 // µs by the cluster's clock: the place of list elements
+	b       *row.Builder
+	before  before   // of the partition, where lists are looked into
+	now     row.View // the row, or the statics, being written: of before
 }
 
 // builders are used again: a builder keeps the room of its cells.
@@ -303,12 +307,8 @@ func (m *mutator) complex(c *plan.Cell, v []byte) error {
 	id := c.Column.ID
 	switch c.Op {
 	case plan.CellSet:
-		// The deletion lies one microsecond before the new elements, or it would cover them. A null only deletes.
-		deleted := m.stamp - 1
-		if v == nil {
-			deleted = m.stamp
-		}
-		m.b.Add(row.Cell{Column: id, Kind: row.ComplexTombstone, Timestamp: deleted})
+		// The deletion lies one microsecond before the new elements, or it would cover them; so it does before none.
+		m.b.Add(row.Cell{Column: id, Kind: row.ComplexTombstone, Timestamp: m.stamp - 1})
 		return m.elements(c.Column, v, false)
 	case plan.CellAppend, plan.CellPrepend:
 		return m.elements(c.Column, v, c.Op == plan.CellPrepend)
@@ -368,18 +368,21 @@ func (m *mutator) elements(col *schema.Column, v []byte, prepend bool) error {
 	return nil
 }
 
-// listPath is the place of a list's element. Elements lie in the order of their timestamps, those put in front before
+// listPath is the place of a list's element. Elements lie in the order in which their statements came to coordinators, those put in front before
 // all others, later ones first:
 //
-//	| ±timestamp, sign bit inverted, 8 | number in the statement, 2 | salt, 6 |
+//	| ±arrival, sign bit inverted, 8 | number in the statement, 2 | salt, 6 |
+//
+// Arrival is a tick of the cluster's clock of the statement's own, never its timestamp: two appends of one timestamp, as all of a batch have it, would
+// interleave, and one with an older timestamp would not stand at the end.
 func (m *mutator) listPath(prepend bool, left int) []byte {
 	if m.salt == ([16]byte{}) {
-		m.salt = m.r.x.sources.UUID()
+		m.salt, m.arrival = m.r.x.sources.UUID(), m.r.x.cluster.Timestamp()
 	}
-	at, number := m.stamp, m.index
+	at, number := m.arrival, m.index
 	if prepend {
 		// A list is read from its end backwards when it is put in front: [a, b] + c gives a, b, c.
-		at, number = -m.stamp, math.MaxUint16-left
+		at, number = -m.arrival, math.MaxUint16-left
 	}
 	m.index++
 	path := binary.BigEndian.AppendUint64(nil, uint64(at)^(1<<63))

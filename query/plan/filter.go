@@ -97,9 +97,12 @@ func (r *Relation) match(env *Env) (bool, error) {
 	return holds(r.Op, r.compare(values, want)), nil
 }
 
+// allPoints gives the values that an IN or NOT IN lists, or that of !=.
 func (r *Relation) allPoints(env *Env) ([][][]byte, error) {
 	in := *r
-	in.Op = cql.In
+	if in.Op = cql.In; r.Op == cql.NotEq {
+		in.Op = cql.Eq
+	}
 	return in.points(env)
 }
 

@@ -124,6 +124,9 @@ func (w *Where) Partitions(env *Env) ([]Partition, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(points) == 0 {
+			return nil, nil
+		}
 		if n := len(rows) * len(points); n > MaxProduct {
 			return nil, tooMany(r, n)
 		}
@@ -267,8 +270,8 @@ func (w *Where) Slices(env *Env) (out []storage.Slice, empty bool, err error) {
 	for i := range rest {
 		r := &rest[i]
 		if !r.Slice() {
-			if prefixes, err = w.extend(env, r, prefixes); err != nil {
-				return nil, false, err
+			if prefixes, err = w.extend(env, r, prefixes); err != nil || len(prefixes) == 0 {
+				return nil, true, err
 			}
 			continue
 		}
@@ -277,7 +280,9 @@ func (w *Where) Slices(env *Env) (out []storage.Slice, empty bool, err error) {
 			if err != nil {
 				return nil, false, err
 			}
-			out = append(out, list...)
+			if out = append(out, list...); len(out) > MaxSlices {
+				return nil, false, tooMany(r.Relations[0], len(out))
+			}
 		}
 		return out, len(out) == 0, nil
 	}
@@ -389,6 +394,14 @@ func (w *Where) encode(prefix []byte, from int, values [][]byte) ([]byte, error)
 func (w *Where) intervals(env *Env, r *Restriction, prefix []byte) ([]storage.Slice, error) {
 	list := []storage.Slice{{Start: prefix, End: after(prefix)}}
 	for _, rel := range r.Relations {
+		if rel.gap() {
+			runs, err := w.around(env, rel, r.From, prefix)
+			if err != nil {
+				return nil, err
+			}
+			list = intersect(list, runs)
+			continue
+		}
 		values, err := rel.Operand.eval(env, rel.Columns)
 		if err != nil {
 			return nil, err
@@ -402,10 +415,34 @@ func (w *Where) intervals(env *Env, r *Restriction, prefix []byte) ([]storage.Sl
 			}
 			bound = append(bound, s)
 		}
-		slices.SortFunc(bound, func(a, b storage.Slice) int { return bytes.Compare(a.Start, b.Start) })
 		list = intersect(list, join(bound))
 	}
 	return list, nil
+}
+
+// around gives the runs of keys with a prefix that != and NOT IN leave: what lies between the values.
+func (w *Where) around(env *Env, rel *Relation, from int, prefix []byte) ([]storage.Slice, error) {
+	points, err := rel.allPoints(env)
+	if err != nil {
+		return nil, err
+	}
+	if len(points) > MaxProduct {
+		return nil, tooMany(rel, len(points))
+	}
+	var holes, runs []storage.Slice
+	for _, values := range points {
+		key, err := w.encode(prefix, from, values)
+		if err != nil {
+			return nil, err
+		}
+		holes = append(holes, storage.Slice{Start: key, End: after(key)})
+	}
+	start := prefix
+	for _, hole := range join(holes) {
+		runs = append(runs, storage.Slice{Start: start, End: hole.Start})
+		start = hole.End
+	}
+	return join(append(runs, storage.Slice{Start: start, End: after(prefix)})), nil
 }
 
 // beyond gives the keys that share all but the last value and lie beyond it: above for a low bound, below for a high
@@ -444,8 +481,9 @@ func less(a, b []byte) bool {
 	return bytes.Compare(a, b) < 0
 }
 
-// join merges neighbours that touch.
+// join puts runs in order and merges neighbours that touch; empty ones are left out.
 func join(list []storage.Slice) []storage.Slice {
+	slices.SortFunc(list, func(a, b storage.Slice) int { return bytes.Compare(a.Start, b.Start) })
 	out := list[:0:0]
 	for _, s := range list {
 		if s.End != nil && bytes.Compare(s.Start, s.End) >= 0 {

@@ -32,7 +32,7 @@ type Relation struct {
 	text cql.Node
 }
 
-// single says that it restricts one plain column.
+// plain says that it restricts whole columns.
 func (r *Relation) plain() bool { return r.Key == nil && r.Field < 0 && !r.Token }
 
 // relations compiles WHERE. BETWEEN becomes two relations.
@@ -121,7 +121,15 @@ func (c *compiler) operand(r *cql.Relation, rel *Relation, t *types.Type, name s
 			return err
 		}
 	}
+	rel.single()
 	return nil
+}
+
+// single makes = of an IN of one value.
+func (r *Relation) single() {
+	if r.Op == cql.In && len(r.List) == 1 {
+		r.Op, r.Operand, r.List = cql.Eq, r.List[0], nil
+	}
 }
 
 func (c *compiler) one(e cql.Expr, t *types.Type, name string) (Operand, error) {
@@ -162,7 +170,7 @@ func (c *compiler) partRelation(r *cql.Relation, rel *Relation) (err error) {
 		return at(r, "Column '%s' of type %s cannot be restricted by an element: only maps can", col.Name, col.Type)
 	}
 	switch {
-	case r.Op != cql.Eq:
+	case r.Op != cql.Eq && r.Op != cql.NotEq:
 		return at(r, "Only EQ relations are supported on map entries")
 	case !col.Type.IsMultiCell():
 		return at(r, "Map-entry equality predicates on frozen map column %s are not supported", col.Name)
@@ -209,7 +217,7 @@ func (c *compiler) tupleRelation(r *cql.Relation, rel *Relation) (err error) {
 			return at(r, "Clustering columns must appear in the PRIMARY KEY order in multi-column relations: (%s)", names(rel.Columns))
 		}
 	}
-	if r.Op != cql.In && (r.Op > cql.GreaterEq || r.Op == cql.NotEq) {
+	if r.Op > cql.NotIn {
 		return at(r, "%s cannot be used for multi-column relations", r.Op)
 	}
 	var fields []*types.Type
@@ -217,7 +225,7 @@ func (c *compiler) tupleRelation(r *cql.Relation, rel *Relation) (err error) {
 		fields = append(fields, col.Type)
 	}
 	tuple, name := types.NewTuple(fields...), "("+strings.ReplaceAll(names(rel.Columns), ", ", ",")+")"
-	if r.Op != cql.In {
+	if r.Op != cql.In && r.Op != cql.NotIn {
 		rel.Operand, err = c.tuple(r.Value, rel, tuple, name)
 		return err
 	}
@@ -231,6 +239,7 @@ func (c *compiler) tupleRelation(r *cql.Relation, rel *Relation) (err error) {
 			return err
 		}
 	}
+	rel.single()
 	return nil
 }
 

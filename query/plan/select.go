@@ -69,9 +69,15 @@ func (c *compiler) warnAggregate(s *Select) {
 	if !s.Grouped {
 		return
 	}
-	if s.Where.Keys == nil && len(s.Where.Tokens) == 0 {
+	keys := slices.Concat(s.Where.Keys, s.Where.Tokens)
+	for _, r := range s.Where.Filters {
+		if r.Columns[0].Kind == schema.PartitionKey && len(s.Where.Tokens) == 0 {
+			keys = append(keys, r)
+		}
+	}
+	if len(keys) == 0 {
 		c.plan.Warnings = append(c.plan.Warnings, "Aggregation query used without partition key")
-	} else if slices.ContainsFunc(s.Where.Keys, func(r *Relation) bool { return r.Op == cql.In }) {
+	} else if slices.ContainsFunc(keys, func(r *Relation) bool { return r.Op == cql.In }) {
 		c.plan.Warnings = append(c.plan.Warnings, "Aggregation query used on multiple partition keys (IN restriction)")
 	}
 }
@@ -395,6 +401,8 @@ func (c *compiler) orderBy(st *cql.Select, s *Select) error {
 	}
 	if s.Where.onePartition() {
 		s.Sort = nil
+	} else if s.Distinct { // the rows of several partitions are sorted by what the result doesn't have
+		return at(st.OrderBy[0].Column, "SELECT DISTINCT queries must only request partition key columns and/or static columns (not %s)", st.OrderBy[0].Column.Name)
 	}
 	return nil
 }
@@ -436,14 +444,12 @@ func (c *compiler) finish(s *Select) {
 	}
 	s.UsesClustering = s.UsesClustering || s.Sort != nil
 	s.Counts = s.onlyCounts()
-	if s.Where.Keys != nil {
-		c.plan.PartitionKey = routing(s.Where)
-	}
+	c.plan.PartitionKey = routing(s.Where)
 }
 
-// onlyCounts reports whether nothing is asked of rows but how many there are.
+// onlyCounts reports whether nothing is asked of rows but how many there are. Groups that are sorted are, by their first rows.
 func (s *Select) onlyCounts() bool {
-	if !s.Grouped || s.Distinct || s.PerPartition != nil || len(s.Where.Filters) > 0 || s.GroupBy > len(s.Table.PartitionKey) || s.Table.Virtual {
+	if !s.Grouped || s.Distinct || s.PerPartition != nil || s.Sort != nil || len(s.Where.Filters) > 0 || s.GroupBy > len(s.Table.PartitionKey) || s.Table.Virtual {
 		return false
 	}
 	for _, a := range s.Aggregates {
@@ -456,14 +462,26 @@ func (s *Select) onlyCounts() bool {
 	return only
 }
 
-// routing gives the markers that are the partition key, when each column is = to a marker of its own.
+// routing gives the markers that are the partition key: of each column the last that it is compared with, so that of IN (?, ?) drivers take one partition.
+// nil: a column has none.
 func routing(w *Where) []uint16 {
 	var out []uint16
-	for _, r := range w.Keys {
-		if r.Op != cql.Eq || r.Operand.Whole != nil || r.Operand.Parts[0].Op != OpMarker {
+	for _, col := range w.Table.PartitionKey {
+		last := -1
+		for _, r := range slices.Concat(w.Keys, w.Filters) {
+			if r.Columns[0] != col || !r.plain() || r.Op >= cql.Contains {
+				continue
+			}
+			for _, o := range slices.Concat(r.List, []Operand{r.Operand}) {
+				if len(o.Parts) == 1 && o.Parts[0].Op == OpMarker {
+					last = max(last, o.Parts[0].Index)
+				}
+			}
+		}
+		if last < 0 {
 			return nil
 		}
-		out = append(out, uint16(r.Operand.Parts[0].Index))
+		out = append(out, uint16(last))
 	}
 	return out
 }

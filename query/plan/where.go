@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"nodedb/query/cql"
 	"nodedb/query/schema"
 )
@@ -102,10 +104,15 @@ func (a *analysis) sort(r *Relation) error {
 		a.w.OnRows = true
 	}
 	onKey := col.Kind == schema.PartitionKey || col.Kind == schema.Clustering
+	if r.plain() && r.Op <= cql.NotIn && col.Kind == schema.Clustering {
+		if err := a.overlap(r); err != nil {
+			return err
+		}
+	}
 	switch {
 	case len(r.Columns) > 1 || isTuple(r):
 		a.tuples = append(a.tuples, r)
-	case onKey && r.plain() && r.Op <= cql.In && r.Op != cql.NotEq:
+	case onKey && r.plain() && r.Op <= cql.NotIn && (col.Kind == schema.Clustering || !r.gap()):
 		if err := clash(a.byColumn[col], r, col.Name); err != nil {
 			return err
 		}
@@ -115,6 +122,27 @@ func (a *analysis) sort(r *Relation) error {
 			return err
 		}
 		a.w.Filters = append(a.w.Filters, r)
+	}
+	return nil
+}
+
+// overlap refuses a relation on clustering columns that an earlier one restricts, too, unless both leave ranges that begin at the same column.
+func (a *analysis) overlap(r *Relation) error {
+	earlier := slices.Clone(a.tuples)
+	for _, col := range r.Columns {
+		earlier = append(earlier, a.byColumn[col]...)
+	}
+	for _, b := range earlier {
+		common := slices.DeleteFunc(slices.Clone(r.Columns), func(col *schema.Column) bool { return !slices.Contains(b.Columns, col) })
+		if len(common) == 0 {
+			continue
+		}
+		if err := clash([]*Relation{b}, r, names(common)); err != nil {
+			return err
+		}
+		if b.Columns[0] != r.Columns[0] {
+			return at(r.text, "Column \"%s\" cannot be restricted by two inequalities not starting with the same column", names(common))
+		}
 	}
 	return nil
 }
@@ -151,12 +179,15 @@ func clash(before []*Relation, r *Relation, name string) error {
 				return at(r.text, "%s cannot be restricted by more than one relation if it includes a IN", name)
 			}
 		}
-		if low(b.Op) == low(r.Op) {
+		if !b.gap() && !r.gap() && low(b.Op) == low(r.Op) {
 			return at(r.text, "More than one restriction was found for the %s bound on %s", map[bool]string{true: "start", false: "end"}[low(r.Op)], name)
 		}
 	}
 	return nil
 }
+
+// gap reports whether a relation leaves all but single values: != and NOT IN.
+func (r *Relation) gap() bool { return r.Op == cql.NotEq || r.Op == cql.NotIn }
 
 func low(op cql.Operator) bool { return op == cql.Greater || op == cql.GreaterEq }
 
@@ -216,9 +247,6 @@ func (a *analysis) restriction(position int) (*Restriction, error) {
 		if t.Columns[0] != col {
 			continue
 		}
-		if err := clash(r.Relations, t, names(t.Columns)); err != nil {
-			return nil, err
-		}
 		r.Relations = append(r.Relations, t)
 	}
 	if len(r.Relations) == 0 {
@@ -249,7 +277,7 @@ func (a *analysis) leftover(used map[*Relation]bool, position int) error {
 		}
 	}
 	for _, r := range rest {
-		if a.filtering && len(r.Columns) > 1 && r.Op >= cql.Less && r.Op <= cql.GreaterEq {
+		if a.filtering && isTuple(r) && r.Op >= cql.Less && r.Op <= cql.GreaterEq {
 			return at(r.text, "Multi-column slice restrictions cannot be used for filtering.")
 		}
 	}
