@@ -279,8 +279,11 @@ func TestReasonsAreGiven(t *testing.T) {
 	for _, e := range effects {
 		explained[e.reason] = true
 	}
-	for _, p := range purposes {
-		explained[p.reason] = explained[p.reason] || p.random
+	for _, reason := range randomReasons {
+		if _, ok := explained[reason]; !ok {
+			t.Errorf("the reason %q is not in query/CONFORMANCE.md", reason)
+		}
+		explained[reason] = true
 	}
 	for _, name := range scripts(t) {
 		steps, _ := load(t, name)
