@@ -31,6 +31,7 @@ import (
 	"nodedb/node/rpc"
 	"nodedb/node/storage"
 	"nodedb/node/trace"
+	"nodedb/node/wake"
 	"nodedb/query/schema"
 	"nodedb/vnodes"
 )
@@ -74,6 +75,7 @@ type Node struct {
 	gossip      Membership
 	metrics     *metrics.Registry
 	doors       doors
+	cork        wake.Cork // of all that hands bursts on: doors, transport, replica
 	pending     pendingTables
 	suspected   chan struct{} // has the clock judged (skew.go)
 	judging     sync.Mutex    // one judgement at a time
@@ -209,7 +211,7 @@ func (n *Node) openTransport() error {
 		return err
 	}
 	n.transport, err = n.Host.Transport(net.JoinHostPort(n.Config.Listen, strconv.Itoa(n.Config.StoragePort)), rpc.Options{
-		Identity: rpc.Identity{HostID: id, ClusterName: n.Config.ClusterName}, Logger: n.logger,
+		Identity: rpc.Identity{HostID: id, ClusterName: n.Config.ClusterName}, Logger: n.logger, Cork: &n.cork,
 	})
 	if err != nil {
 		return busy("storage_port", err)
@@ -254,7 +256,7 @@ func (n *Node) openCluster() (err error) {
 		return err
 	}
 	n.replica = replica.New(replica.Options{Self: c.self, Store: n.engine, Cluster: c, Clock: n.clock, Pending: n.pending.Contains,
-		Admission: &c.admission})
+		Admission: &c.admission, Cork: &n.cork})
 	if err := n.openBatchLog(); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (s *timedStore) Apply(ms []row.Mutation, done func(error)) {
 func TestBackgroundWritesMakeWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &timedStore{memStore: &memStore{}, since: time.Now()}
-		w := newWriter(store)
+		w := newWriter(store, nil)
 		refused, written := 0, 0
 		hint := func(err error) {
 			var re *rpc.RemoteError
@@ -47,7 +47,7 @@ func TestBackgroundWritesMakeWay(t *testing.T) {
 		}
 		add := func(n int) {
 			for range n {
-				w.addBackground([]row.Mutation{mutation("hint", 1, "a", 10)}, hint)
+				w.addBackground(queued{ms: []row.Mutation{mutation("hint", 1, "a", 10)}, done: hint})
 			}
 		}
 		add(10)
@@ -56,7 +56,7 @@ func TestBackgroundWritesMakeWay(t *testing.T) {
 		if written != 10 {
 			t.Errorf("%d of 10 written on an idle node after 11 ms", written)
 		}
-		w.add([]row.Mutation{mutation("request", 1, "a", 10)}, func(error) {})
+		w.add(queued{ms: []row.Mutation{mutation("request", 1, "a", 10)}, done: func(error) {}})
 		synctest.Wait() // the writer is busy with it
 		add(maxQueuedBackground + 4)
 		if refused != 4 {
@@ -65,7 +65,7 @@ func TestBackgroundWritesMakeWay(t *testing.T) {
 		slowest := time.Duration(0)
 		for range 100 {
 			at := time.Now()
-			w.add([]row.Mutation{mutation("request", 1, "a", 10)}, func(error) { slowest = max(slowest, time.Since(at)) })
+			w.add(queued{ms: []row.Mutation{mutation("request", 1, "a", 10)}, done: func(error) { slowest = max(slowest, time.Since(at)) }})
 			time.Sleep(5 * time.Millisecond)
 		}
 		synctest.Wait()
@@ -103,13 +103,13 @@ func (s *stuckStore) Apply(ms []row.Mutation, done func(error)) {
 // A disk that hung for some seconds must not keep hints waiting for minutes: their senders would take that for failures.
 func TestBackgroundRestsForABoundedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWriter(&stuckStore{memStore: &memStore{}})
-		w.addBackground([]row.Mutation{mutation("hint", 1, "a", 10)}, func(error) {})
+		w := newWriter(&stuckStore{memStore: &memStore{}}, nil)
+		w.addBackground(queued{ms: []row.Mutation{mutation("hint", 1, "a", 10)}, done: func(error) {}})
 		time.Sleep(4950 * time.Millisecond)
-		w.add([]row.Mutation{mutation("request", 1, "a", 10)}, func(error) {})
+		w.add(queued{ms: []row.Mutation{mutation("request", 1, "a", 10)}, done: func(error) {}})
 		time.Sleep(time.Second)
 		at, took := time.Now(), time.Duration(0)
-		w.addBackground([]row.Mutation{mutation("hint", 1, "b", 10)}, func(error) { took = time.Since(at) })
+		w.addBackground(queued{ms: []row.Mutation{mutation("hint", 1, "b", 10)}, done: func(error) { took = time.Since(at) }})
 		time.Sleep(maxRest)
 		synctest.Wait()
 		if took == 0 {

@@ -18,6 +18,7 @@ import (
 	"nodedb/node/row"
 	"nodedb/node/rpc"
 	"nodedb/node/storage"
+	"nodedb/node/wake"
 	"nodedb/vnodes"
 )
 
@@ -41,6 +42,8 @@ type Options struct {
 	// Readers is how many reads run at once; default 16 a core. Queue is how many may wait for one; default 2,048, well over what this node's own engine
 	// asks for at once: more are refused as overload.
 	Readers, Queue int
+	// Cork holds wake-ups back while a burst of requests or answers is under way; nil: nothing does.
+	Cork *wake.Cork
 }
 
 // Replica applies and reads on this node's own storage, for itself (Write, Read) and for others (Register).
@@ -60,7 +63,7 @@ func New(o Options) *Replica {
 	if o.Queue == 0 {
 		o.Queue = 2048
 	}
-	r := &Replica{Options: o, writer: newWriter(o.Store)}
+	r := &Replica{Options: o, writer: newWriter(o.Store, o.Cork)}
 	r.readers.run, r.readers.most, r.readers.mostQueue = r.run, o.Readers, o.Queue
 	return r
 }
@@ -213,16 +216,13 @@ func (r *Replica) apply(m *coordinator.WriteMessage, done func(error)) {
 		done(err)
 		return
 	}
-	add := r.writer.add
+	q := queued{ms: ms, admitted: admitted, m: m, done: done}
 	if m.Background {
 		r.hinted.Store(time.Now().UnixNano())
-		add = r.writer.addBackground
+		r.writer.addBackground(q)
+		return
 	}
-	add(ms, func(err error) {
-		admitted.Leave()
-		traceWrite(m, err)
-		done(asRemote(err))
-	})
+	r.writer.add(q)
 }
 
 // hintsLast is how long after hints came more are on their way: a holder rests for hints.maxShedPause, 5 s, at most between two messages.

@@ -72,7 +72,7 @@ func TestWriteAfterClose(t *testing.T) {
 				t.Errorf("panic: %v", p)
 			}
 		}()
-		r.writer.add(nil, func(error) {})
+		r.writer.add(queued{done: func(error) {}})
 	})
 }
 

@@ -27,7 +27,7 @@ func (r *Replica) nameOf(p rpc.Peer) string {
 }
 
 func traceWrite(m *coordinator.WriteMessage, err error) {
-	if m.Trace == nil {
+	if m == nil || m.Trace == nil {
 		return
 	}
 	n, size := len(m.Mutations)+len(m.Decoded), 0

@@ -5,9 +5,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"nodedb/coordinator"
 	"nodedb/node/fault"
 	"nodedb/node/row"
 	"nodedb/node/rpc"
+	"nodedb/node/wake"
 )
 
 const (
@@ -33,29 +35,46 @@ const (
 //
 // Messages that no client waits for have a queue of their own. While the node has no other requests they are written as they come; beside requests they rest
 // after each. They are never left out altogether: then a busy node would not be whole again.
+//
+// Invariant: while messages are queued, the writer runs or its wake-up is on its way.
 type writer struct {
 	store      Store
-	queue      chan queued
+	cork       *wake.Cork
+	wake       wake.Bell
+	requested  atomic.Int64 // when a request came and found none waiting, or a read came, ns
 	background chan queued
-	requested  atomic.Int64 // when the last request came, ns
-	restUntil  time.Time    // the writer's own: before then nothing is taken from background
-	bytes      atomic.Int64 // of the mutations in queue
+	restUntil  time.Time // the writer's own: before then nothing is taken from background
+	batches    sync.Pool // of *batch
 	ended      sync.WaitGroup
 
 	mu struct {
-		sync.RWMutex
-		closed bool // queue is; adding would panic
+		sync.Mutex
+		queue  []queued // from head on
+		head   int
+		bytes  int  // of the mutations in queue
+		idle   bool // the writer waits for wake
+		closed bool
 	}
 }
 
+// queued is a message that waits for the store.
 type queued struct {
-	ms   []row.Mutation
-	size int
-	done func(error)
+	ms       []row.Mutation
+	size     int
+	admitted coordinator.Admitted      // ends with it
+	m        *coordinator.WriteMessage // for its trace
+	done     func(error)
 }
 
-func newWriter(store Store) *writer {
-	w := &writer{store: store, queue: make(chan queued, maxQueuedWrites), background: make(chan queued, maxQueuedBackground)}
+// end answers a message.
+func (q *queued) end(err error) {
+	q.admitted.Leave()
+	traceWrite(q.m, err)
+	q.done(asRemote(err))
+}
+
+func newWriter(store Store, cork *wake.Cork) *writer {
+	w := &writer{store: store, cork: cork, wake: wake.NewBell(), background: make(chan queued, maxQueuedBackground)}
 	w.ended.Go(w.run)
 	return w
 }
@@ -64,42 +83,46 @@ func (w *writer) close() {
 	w.mu.Lock()
 	w.mu.closed = true
 	w.mu.Unlock()
-	close(w.queue)
+	w.cork.Wake(w.wake)
 	w.ended.Wait()
 }
 
 // touch notes that a request came.
 func (w *writer) touch() { w.requested.Store(time.Now().UnixNano()) }
 
-// touched reports whether one came a moment ago.
+// touched reports whether one came a moment ago, or waits.
 func (w *writer) touched(now time.Time) bool {
-	return now.UnixNano()-w.requested.Load() < int64(requestsLast)
+	if now.UnixNano()-w.requested.Load() < int64(requestsLast) {
+		return true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mu.head < len(w.mu.queue)
 }
 
-// add queues a message's mutations; done may be called from any goroutine.
-func (w *writer) add(ms []row.Mutation, done func(error)) {
-	w.touch()
-	q := queued{ms, sizeOf(ms), done}
-	if err := w.push(q); err != nil {
-		done(err)
+// add queues a message; its end may be called from any goroutine.
+func (w *writer) add(q queued) {
+	q.size = sizeOf(q.ms)
+	if err := w.push(&q); err != nil {
+		q.end(err)
 	}
 }
 
 // addBackground queues a message that no client waits for.
-func (w *writer) addBackground(ms []row.Mutation, done func(error)) {
-	if err := w.pushBackground(queued{ms, sizeOf(ms), done}); err != nil {
-		done(err)
+func (w *writer) addBackground(q queued) {
+	if err := w.pushBackground(&q); err != nil {
+		q.end(err)
 	}
 }
 
-func (w *writer) pushBackground(q queued) error {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
+func (w *writer) pushBackground(q *queued) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.mu.closed {
 		return errClosing
 	}
 	select {
-	case w.background <- q:
+	case w.background <- *q:
 		return nil
 	default:
 		return &rpc.RemoteError{Code: rpc.CodeOverloaded, Message: "too many hints wait for the replica's disk"}
@@ -109,21 +132,40 @@ func (w *writer) pushBackground(q queued) error {
 // errClosing refuses what comes, or still waits, when the node stops.
 var errClosing = &rpc.RemoteError{Code: rpc.CodeNotReady, Message: "the replica is shutting down"}
 
-func (w *writer) push(q queued) error {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
+func (w *writer) push(q *queued) error {
+	w.mu.Lock()
 	if w.mu.closed {
+		w.mu.Unlock()
 		return errClosing
 	}
-	if w.bytes.Add(int64(q.size)) <= maxQueuedBytes {
-		select {
-		case w.queue <- q:
-			return nil
-		default:
-		}
+	waiting := len(w.mu.queue) - w.mu.head
+	if waiting >= maxQueuedWrites || w.mu.bytes+q.size > maxQueuedBytes {
+		w.mu.Unlock()
+		return &rpc.RemoteError{Code: rpc.CodeOverloaded, Message: "too many writes wait for the replica's disk"}
 	}
-	w.bytes.Add(-int64(q.size))
-	return &rpc.RemoteError{Code: rpc.CodeOverloaded, Message: "too many writes wait for the replica's disk"}
+	if waiting == 0 {
+		w.touch()
+	}
+	w.makeRoom()
+	w.mu.queue = append(w.mu.queue, *q)
+	w.mu.bytes += q.size
+	idle := w.mu.idle
+	w.mu.idle = false
+	w.mu.Unlock()
+	if idle {
+		w.cork.Wake(w.wake)
+	}
+	return nil
+}
+
+// makeRoom moves what is queued to the front when that spares an allocation. REQUIRES: mu is held.
+func (w *writer) makeRoom() {
+	if len(w.mu.queue) < cap(w.mu.queue) || w.mu.head <= len(w.mu.queue)/2 {
+		return
+	}
+	n := copy(w.mu.queue, w.mu.queue[w.mu.head:])
+	clear(w.mu.queue[n:])
+	w.mu.queue, w.mu.head = w.mu.queue[:n], 0
 }
 
 func (w *writer) run() {
@@ -132,67 +174,91 @@ func (w *writer) run() {
 	for {
 		select {
 		case q := <-w.background:
-			q.done(errClosing)
+			q.end(errClosing)
 		default:
 			return
 		}
 	}
 }
 
-// step writes what comes next; false: the queue was closed. A background message goes first once it has rested: its share is bounded by that, and who
+// step writes what comes next; false: the writer was closed. A background message goes first once it has rested: its share is bounded by that, and who
 // always lets others go first may wait for ever.
 func (w *writer) step() bool {
 	background, rested := w.background, (<-chan time.Time)(nil)
-	if rest := time.Until(w.restUntil); rest > 0 {
+	if rest := w.rest(); rest > 0 {
 		timer := time.NewTimer(rest)
 		defer timer.Stop()
 		background, rested = nil, timer.C
 	} else {
 		select {
 		case q := <-background:
-			w.writeBackground(q)
+			w.writeBackground(&q)
 			return true
 		default:
 		}
 	}
-	select {
-	case q, open := <-w.queue:
-		if open {
-			w.write(w.gather(q))
-		}
+	b, open := w.take()
+	if b != nil {
+		w.write(b)
+	}
+	if b != nil || !open {
 		return open
+	}
+	select {
+	case <-w.wake:
 	case q := <-background:
-		w.writeBackground(q)
+		w.writeBackground(&q)
 	case <-rested:
 	}
 	return true
 }
 
-func (w *writer) writeBackground(q queued) {
+// rest is how long background messages have to wait.
+func (w *writer) rest() time.Duration {
+	if w.restUntil.IsZero() {
+		return 0
+	}
+	rest := time.Until(w.restUntil)
+	if rest <= 0 {
+		w.restUntil = time.Time{}
+	}
+	return rest
+}
+
+func (w *writer) writeBackground(q *queued) {
 	begun := time.Now()
-	w.write([]queued{q})
+	b := w.newBatch()
+	b.messages = append(b.messages, *q)
+	w.write(b)
 	now := time.Now()
 	if w.touched(now) {
 		w.restUntil = now.Add(min(backgroundRest*now.Sub(begun), maxRest))
 	}
 }
 
-// gather takes what else is queued.
-func (w *writer) gather(first queued) []queued {
-	burst, size := []queued{first}, first.size
-	defer func() { w.bytes.Add(-int64(size)) }()
-	for len(burst) < maxBurst && size < maxBurstBytes {
-		select {
-		case q, open := <-w.queue:
-			if !open {
-				return burst
-			}
-			burst, size = append(burst, q), size+q.size
-		default:
-			return burst
-		}
+// take takes what is queued, as much of it as one batch may have; nil: nothing is, and the writer is to wait. open is false once the writer was closed and
+// everything taken.
+func (w *writer) take() (b *batch, open bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mu.head == len(w.mu.queue) {
+		w.mu.idle = !w.mu.closed
+		return nil, !w.mu.closed
 	}
-	return burst
+	b = w.newBatch()
+	size := 0
+	for w.mu.head < len(w.mu.queue) && len(b.messages) < maxBurst && size < maxBurstBytes {
+		q := &w.mu.queue[w.mu.head]
+		b.messages = append(b.messages, *q)
+		size += q.size
+		*q = queued{}
+		w.mu.head++
+	}
+	w.mu.bytes -= size
+	if w.mu.head == len(w.mu.queue) {
+		w.mu.queue, w.mu.head = w.mu.queue[:0], 0
+	}
+	return b, true
 }
 
 func sizeOf(ms []row.Mutation) (n int) {
@@ -202,49 +268,71 @@ func sizeOf(ms []row.Mutation) (n int) {
 	return n
 }
 
-// write writes a burst as one batch. When the store refuses it, each message is tried by itself: one that is refused must not take the others with it.
-func (w *writer) write(burst []queued) {
-	w.ended.Add(1)
-	if len(burst) == 1 {
-		w.store.Apply(burst[0].ms, func(err error) {
-			burst[0].done(err)
-			w.ended.Done()
-		})
-		return
-	}
-	var all []row.Mutation
-	for _, q := range burst {
-		all = append(all, q.ms...)
-	}
-	w.store.Apply(all, func(err error) {
-		if err != nil {
-			if fault.Planted("replica/burst-is-refused-whole") {
-				for _, q := range burst {
-					q.done(err)
-				}
-				w.ended.Done()
-				return
-			}
-			go w.oneByOne(burst) // not here: done must not call Apply
-			return
-		}
-		for _, q := range burst {
-			q.done(nil)
-		}
-		w.ended.Done()
-	})
+// batch is messages that are written at once. Batches are used again.
+type batch struct {
+	w        *writer
+	messages []queued
+	all      []row.Mutation // of all messages
+	done     func(error)    // written, made once
 }
 
-// oneByOne writes a refused burst's messages by themselves.
-func (w *writer) oneByOne(burst []queued) {
+func (w *writer) newBatch() *batch {
+	if b, ok := w.batches.Get().(*batch); ok {
+		return b
+	}
+	b := &batch{w: w}
+	b.done = b.written
+	return b
+}
+
+// end gives the batch back: all its messages are answered.
+func (b *batch) end() {
+	w := b.w
+	clear(b.messages)
+	clear(b.all)
+	b.messages, b.all = b.messages[:0], b.all[:0]
+	w.batches.Put(b)
+	w.ended.Done()
+}
+
+// write writes a batch. When the store refuses it, each message is tried by itself: one that is refused must not take the others with it.
+func (w *writer) write(b *batch) {
+	w.ended.Add(1)
+	if len(b.messages) == 1 {
+		w.store.Apply(b.messages[0].ms, b.done)
+		return
+	}
+	for i := range b.messages {
+		b.all = append(b.all, b.messages[i].ms...)
+	}
+	w.store.Apply(b.all, b.done)
+}
+
+// written answers a batch's messages. Their answers leave together.
+func (b *batch) written(err error) {
+	if err != nil && len(b.messages) > 1 && !fault.Planted("replica/burst-is-refused-whole") {
+		go b.oneByOne() // not here: done must not call Apply
+		return
+	}
+	b.w.cork.Hold()
+	for i := range b.messages {
+		b.messages[i].end(err)
+	}
+	b.w.cork.Release()
+	b.end()
+}
+
+// oneByOne writes a refused batch's messages by themselves.
+func (b *batch) oneByOne() {
 	var all sync.WaitGroup
-	for _, q := range burst {
+	for i := range b.messages {
+		q := &b.messages[i]
 		all.Add(1)
-		w.store.Apply(q.ms, func(err error) {
-			q.done(err)
+		b.w.store.Apply(q.ms, func(err error) {
+			q.end(err)
 			all.Done()
 		})
 	}
 	all.Wait()
-	w.ended.Done()
+	b.end()
 }

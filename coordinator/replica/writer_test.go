@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"nodedb/node/row"
+	"nodedb/node/rpc"
 	"nodedb/node/storage"
 )
 
@@ -39,25 +40,22 @@ func (s *pickyStore) ReadCached(*storage.ReadSpec, []byte) ([]byte, bool) { retu
 // Messages that wait for the store are written as one batch; the one that the store refuses doesn't take the others with it.
 func TestARefusedMessageTakesNoOtherWithIt(t *testing.T) {
 	s := &pickyStore{entered: make(chan struct{}), gate: make(chan struct{})}
-	w := newWriter(s)
+	w := newWriter(s, nil)
 	defer w.close()
 	keys := []string{"held", "good", "bad", "fine"}
 	answers := make([]chan error, len(keys))
 	for i, key := range keys {
 		answers[i] = make(chan error, 1)
-		w.add([]row.Mutation{{Storage: testStorage, Key: []byte(key)}}, func(err error) { answers[i] <- err })
+		w.add(queued{ms: []row.Mutation{{Storage: testStorage, Key: []byte(key)}}, done: func(err error) { answers[i] <- err }})
 		if i == 0 {
 			<-s.entered // the others wait together behind the first
 		}
 	}
 	close(s.gate)
 	for i, key := range keys {
-		want := error(nil)
-		if key == "bad" {
-			want = storage.ErrTooLarge
-		}
-		if err := <-answers[i]; !errors.Is(err, want) {
-			t.Errorf("%s: %v, want %v", key, err, want)
+		err, refused := <-answers[i], (*rpc.RemoteError)(nil)
+		if errors.As(err, &refused) != (key == "bad") || refused != nil && refused.Code != rpc.CodeInvalid {
+			t.Errorf("%s: %v", key, err)
 		}
 	}
 }

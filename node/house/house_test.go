@@ -28,7 +28,7 @@ const (
 // ranks is DESIGN.md section 1: a package imports lower rows, and what stands left of it in its own row. A subpackage that is not named here
 // stands right of its parent.
 var ranks = [][]string{
-	{"node/fault", "vnodes", "node/clock", "node/row", "node/metrics", "node/config", "node/disk", "node/trace", "query/types"},
+	{"node/fault", "vnodes", "node/clock", "node/row", "node/metrics", "node/config", "node/disk", "node/trace", "node/wake", "query/types"},
 	{"node/tlsconf", "node/rpc", "node/rpc/simnet", "node/storage", "query/cql", "coordinator/consistency", "antientropy/merkle"},
 	{"gossip", "coordinator/paxos", "coordinator/readrepair", "query/wire", "query/schema", "antientropy/stream"},
 	{"gossip/metalog", "hints", "antientropy", "coordinator", "coordinator/batchlog", "coordinator/replica"},

@@ -47,7 +47,7 @@ type queued struct {
 
 func newClientConn(l *link) *clientConn {
 	c := &clientConn{t: l.t, link: l, done: make(chan struct{}), kick: make(chan struct{}, 1)}
-	c.out.init(l.t.opts.QueueBytes, &l.t.stats.BytesOut)
+	c.out.init(l.t.opts.QueueBytes, &l.t.stats.BytesOut, l.t.opts.Cork)
 	c.mu.calls.limit = l.t.opts.InFlight
 	c.mu.used = l.t.now()
 	return c
@@ -233,6 +233,8 @@ func (c *clientConn) refresh() {
 // read runs Done of what is answered, until the connection fails.
 func (c *clientConn) read(fr *frameReader) error {
 	var f frame
+	fr.cork = c.t.opts.Cork
+	defer fr.hold(false)
 	for {
 		if err := fr.next(&f); err != nil {
 			return err

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"nodedb/node/wake"
 )
 
 // chunkSize is what a connection reads at most in one system call while its frames are small. Larger frames get a chunk
@@ -58,6 +60,29 @@ type frameReader struct {
 	r, w  int // unread bytes of chunk.buf
 	held  atomic.Int64
 	at    time.Time // when the newest bytes were read
+	cork  *wake.Cork
+	holds bool // cork
+	given int  // frames since it did not
+}
+
+// maxHeld is how many frames are given out before those who go on with them are woken, and maxHeldBytes the size of those that are cheap enough to let others wait.
+const (
+	maxHeld      = 64
+	maxHeldBytes = 4 << 10
+)
+
+// hold begins or ends to hold wake-ups back.
+func (fr *frameReader) hold(want bool) {
+	switch {
+	case fr.holds == want || fr.cork == nil: // there is none until the hellos were said
+		return
+	case want:
+		fr.cork.Hold()
+	default:
+		fr.cork.Release()
+		fr.given = 0
+	}
+	fr.holds = want
 }
 
 func newFrameReader(src io.Reader, limit int) *frameReader {
@@ -76,6 +101,11 @@ func (fr *frameReader) next(f *frame) error {
 		if n > 0 && fr.w-fr.r >= n {
 			raw := fr.chunk.buf[fr.r : fr.r+n : fr.r+n]
 			fr.r += n
+			if fr.given == maxHeld {
+				fr.hold(false)
+			}
+			fr.hold(n <= maxHeldBytes)
+			fr.given++
 			return decodeFrame(raw, f)
 		}
 		if err := fr.fill(max(n, headerSize)); err != nil {
@@ -105,6 +135,7 @@ func (fr *frameReader) fill(need int) error {
 	if free == 0 || free < minRead && len(fr.chunk.buf)-fr.r < need {
 		fr.moveOn(need)
 	}
+	fr.hold(false)
 	n, err := fr.src.Read(fr.chunk.buf[fr.w:])
 	fr.w += n
 	fr.at = time.Now()

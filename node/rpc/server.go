@@ -60,7 +60,7 @@ func (t *TCP) admit(nc net.Conn) bool {
 	select {
 	case t.hellos <- struct{}{}:
 		c := &serverConn{t: t, nc: nc}
-		c.out.init(t.opts.QueueBytes, &t.stats.BytesOut)
+		c.out.init(t.opts.QueueBytes, &t.stats.BytesOut, t.opts.Cork)
 		if t.spawn(c, c.run) {
 			return true
 		}
@@ -198,6 +198,8 @@ func (c *serverConn) abort(error) { _ = c.nc.Close() }
 // read runs requests until the connection fails.
 func (c *serverConn) read(fr *frameReader) error {
 	var f frame
+	fr.cork = c.t.opts.Cork
+	defer fr.hold(false)
 	for {
 		if err := fr.next(&f); err != nil {
 			return err

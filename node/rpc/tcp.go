@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"nodedb/node/wake"
 )
 
 // Options of Listen. Zero fields take the defaults.
@@ -46,6 +48,8 @@ type Options struct {
 	HeldBytes int
 	// MaxConns bounds the inbound connections; MaxHellos those that have not said who they are. Defaults 8192 and 256.
 	MaxConns, MaxHellos int
+	// Cork holds wake-ups back while a burst of calls or answers is under way; nil: nothing does.
+	Cork *wake.Cork
 	// Logger: slog.Default() by default.
 	Logger *slog.Logger
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"nodedb/node/wake"
 	"nodedb/vnodes"
 )
 
@@ -32,6 +33,7 @@ func newTCP(t testing.TB, o Options) *TCP {
 	if o.Logger == nil {
 		o.Logger = quiet
 	}
+	o.Cork = new(wake.Cork)
 	tr, err := Listen("127.61.1.1:0", o)
 	if err != nil {
 		t.Fatal(err)

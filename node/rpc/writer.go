@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"nodedb/node/wake"
 )
 
 // keepBuffer is the largest output buffer that is kept for reuse after a burst.
@@ -15,6 +17,8 @@ const keepBuffer = 1 << 20
 type writer struct {
 	limit int // bytes that may wait; a frame into an empty buffer always may
 	bytes *atomic.Int64
+	cork  *wake.Cork
+	wake  wake.Bell // run has something to do
 
 	mu struct {
 		sync.Mutex
@@ -22,12 +26,10 @@ type writer struct {
 		asleep bool
 		closed bool
 	}
-	wake sync.Cond
 }
 
-func (w *writer) init(limit int, bytes *atomic.Int64) {
-	w.limit, w.bytes = limit, bytes
-	w.wake.L = &w.mu
+func (w *writer) init(limit int, bytes *atomic.Int64, cork *wake.Cork) {
+	w.limit, w.bytes, w.cork, w.wake = limit, bytes, cork, wake.NewBell()
 }
 
 // lock gives the buffer to append a frame of about size bytes to, or false when it is full or closed. unlock must
@@ -48,7 +50,7 @@ func (w *writer) unlock(buf []byte) {
 	}
 	w.mu.Unlock()
 	if wake {
-		w.wake.Signal()
+		w.cork.Wake(w.wake)
 	}
 }
 
@@ -89,7 +91,9 @@ func (w *writer) await() bool {
 	defer w.mu.Unlock()
 	for len(w.mu.buf) == 0 && !w.mu.closed {
 		w.mu.asleep = true
-		w.wake.Wait()
+		w.mu.Unlock()
+		<-w.wake
+		w.mu.Lock()
 	}
 	return !w.mu.closed
 }
@@ -99,5 +103,5 @@ func (w *writer) close() {
 	w.mu.closed = true
 	w.mu.buf = nil
 	w.mu.Unlock()
-	w.wake.Broadcast()
+	w.cork.Wake(w.wake)
 }

@@ -15,8 +15,11 @@ import (
 	"nodedb/query/wire"
 )
 
-// maxBurst is how many requests the reader hands to the pool at once.
-const maxBurst = 128
+// maxBurst is how many requests the reader hands to the pool at once; maxHeld is how many of them are started before those who go on with them are woken.
+const (
+	maxBurst = 128
+	maxHeld  = 64
+)
 
 // lingerTime is how long a connection that is closed after an error waits for the client to read it; lingerBytes is how much it reads meanwhile.
 const (
@@ -56,7 +59,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{server: s, nc: nc, version: wire.MaxVersion, room: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancelCause(s.ctx)
 	c.reader = wire.NewFrameReader(nc, s.o.MaxRequestBytes)
-	c.writer = wire.NewWriter(nc, wire.WriterOptions{Timeout: s.o.WriteTimeout, Drained: func() { s.pool.unstall(c) }})
+	c.writer = wire.NewWriter(nc, wire.WriterOptions{Timeout: s.o.WriteTimeout, Cork: s.o.Cork, Drained: func() { s.pool.unstall(c) }})
 	c.session.Store(&query.Session{Client: nc.RemoteAddr().String()})
 	return c
 }
@@ -143,13 +146,26 @@ func (c *conn) submit() {
 		r.release()
 	}
 	if c.server.starter != nil {
-		c.writer.Hold()
-		admitted = slices.DeleteFunc(admitted, func(r *request) bool { return r.start(c.server.starter) })
-		c.writer.Release()
+		admitted = c.start(admitted)
 	}
 	c.server.pool.submit(c, admitted)
 	clear(c.burst)
 	c.burst = c.burst[:0]
+}
+
+// start begins what the Starter takes, and gives the others. What it is begun with, the replica's writer above all, is woken for up to maxHeld requests at once.
+func (c *conn) start(admitted []*request) []*request {
+	cork, begun := c.server.o.Cork, 0
+	cork.Hold()
+	defer cork.Release()
+	return slices.DeleteFunc(admitted, func(r *request) bool {
+		if begun++; begun > maxHeld {
+			cork.Release()
+			cork.Hold()
+			begun = 1
+		}
+		return r.start(c.server.starter)
+	})
 }
 
 // broken answers bytes that are no frame of ours, and says that the connection ends.

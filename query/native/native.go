@@ -14,6 +14,7 @@ import (
 
 	"nodedb/node/metrics"
 	"nodedb/node/trace"
+	"nodedb/node/wake"
 	"nodedb/query"
 	"nodedb/query/wire"
 )
@@ -45,6 +46,9 @@ type Options struct {
 
 	// Traces gets a session for each traced request; nil: none are kept. What serves system_traces must show the same log.
 	Traces *trace.Recorder
+
+	// Cork holds wake-ups back while a burst of requests or answers is under way; nil: nothing does.
+	Cork *wake.Cork
 
 	// Authenticate checks a login and gives the identity; nil: nobody is asked, and everybody is anonymous.
 	Authenticate func(ctx context.Context, user, password string) (identity string, err error)

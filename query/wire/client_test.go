@@ -18,6 +18,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"nodedb/node/wake"
 )
 
 // fakeServer answers each request by a function; the connection's handshake it does itself.
@@ -530,16 +532,17 @@ func TestWriterReserve(t *testing.T) {
 	owned.Wait()
 }
 
-// TestWriterHolds: what is answered between Hold and Release goes out at once, in one write.
-func TestWriterHolds(t *testing.T) {
+// TestWriterCorked: what is answered while a cork is held goes out at once, in one write.
+func TestWriterCorked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &countingConn{block: make(chan struct{})}
 		close(conn.block)
-		w := NewWriter(conn, WriterOptions{})
+		var cork wake.Cork
+		w := NewWriter(conn, WriterOptions{Cork: &cork})
 		ended := make(chan error)
 		go func() { ended <- w.Run() }()
 		synctest.Wait()
-		w.Hold()
+		cork.Hold()
 		for range 10 {
 			if err := w.End(append(w.Begin(Header{Version: V4}), 1)); err != nil {
 				t.Fatal(err)
@@ -549,7 +552,7 @@ func TestWriterHolds(t *testing.T) {
 		if conn.writes != 0 {
 			t.Errorf("%d writes while it was held", conn.writes)
 		}
-		w.Release()
+		cork.Release()
 		synctest.Wait()
 		if conn.writes != 1 || conn.bytes != 100 {
 			t.Errorf("%d bytes in %d writes", conn.bytes, conn.writes)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"nodedb/node/wake"
 )
 
 // keepBufferBytes is the largest buffer that a Writer keeps for the next burst.
@@ -16,17 +18,18 @@ const keepBufferBytes = 1 << 20
 // Writer sends frames over a connection. Any goroutine appends frames to its buffer; one goroutine, Run, writes. It yields once before it takes what
 // has gathered, so that one system call carries what a burst of requests brought (2.7 to 4 times the throughput), and it never waits for more.
 //
-// Who answers a whole burst itself puts that between Hold and Release, which writes without waking Run: as much as the connection takes at once.
+// Where a cork is held while frames are appended, whoever releases it writes them himself, as much as the connection takes at once, and wakes Run only for the rest.
 //
 // Invariants:
 //  1. Frames in the buffer are whole when mu is free.
-//  2. One goroutine writes at a time: Run while it isn't idle, Release while Run is idle and the buffer is held, since then nobody wakes Run.
+//  2. One goroutine writes at a time: Run while idle is false, or whoever made it false until he has woken Run or made it true again.
 type Writer struct {
 	conn    net.Conn
+	cork    *wake.Cork
 	raw     syscall.RawConn // nil: only Run writes
 	timeout time.Duration
 	drained func()
-	wake    chan struct{} // of size 1: there is something to do
+	wake    wake.Bell // there is something to do
 
 	// Room of whoever writes.
 	spare, segments, scratch []byte
@@ -34,15 +37,14 @@ type Writer struct {
 
 	mu struct {
 		sync.Mutex
-		rest        []byte // what Release could not write; it goes before buf
+		rest        []byte // what Wake could not write; it goes before buf
 		buf         []byte
 		start       int // of the frame that Begin began
 		plain       int // bytes at the start of buf that are not to be put in segments
 		writing     int // bytes that Run has taken and not yet written
 		compression Compression
 		segmented   bool
-		idle        bool // Run waits for wake
-		held        bool // Run isn't woken
+		idle        bool // Run waits for wake, and nobody is about to wake it
 		closed      bool
 		err         error
 		scratch     []byte
@@ -52,12 +54,13 @@ type Writer struct {
 // WriterOptions of NewWriter. The zero value waits for ever for a reader that doesn't read.
 type WriterOptions struct {
 	Timeout time.Duration // for one write; one that takes longer ends the connection. 0: none
-	Drained func()        // called by Run after every write
+	Drained func()        // called after every write
+	Cork    *wake.Cork    // held while bursts of answers are appended; nil: never
 }
 
 // NewWriter writes to conn. The caller runs Run in a goroutine that it waits for.
 func NewWriter(conn net.Conn, o WriterOptions) *Writer {
-	return &Writer{conn: conn, raw: rawConn(conn), timeout: o.Timeout, drained: o.Drained, wake: make(chan struct{}, 1)}
+	return &Writer{conn: conn, raw: rawConn(conn), timeout: o.Timeout, drained: o.Drained, cork: o.Cork, wake: wake.NewBell()}
 }
 
 // Compress says that STARTUP agreed on a compression: frames that are begun from now on may be compressed.
@@ -129,21 +132,30 @@ func (w *Writer) End(buf []byte) error {
 	return nil
 }
 
-// Hold lets frames gather until Release, which the same goroutine calls: who answers a burst of requests needs one system call for it, not one for each
-// few that Run finds, and no goroutine that is woken. Between the two nothing may wait.
-func (w *Writer) Hold() {
-	w.mu.Lock()
-	w.mu.held = true
-	w.mu.Unlock()
+// REQUIRES: mu is held.
+func (w *Writer) signal() {
+	if w.mu.idle {
+		w.mu.idle = false
+		w.cork.Wake(w)
+	}
 }
 
-// Release writes what has gathered, as far as that takes no waiting, and leaves the rest to Run.
-func (w *Writer) Release() {
+// maxAtOnce is the largest burst that is written by who brought it, in bytes: to compress and copy more would keep him from his work.
+const maxAtOnce = 64 << 10
+
+// Wake implements wake.Sleeper. At the end of a burst it writes what has gathered, as far as that takes no waiting, and leaves the rest to Run.
+func (w *Writer) Wake(burst bool) {
+	if !burst || w.raw == nil || !w.writeBurst() {
+		w.wake.Ring()
+	}
+}
+
+// writeBurst writes what the connection takes at once. False: Run is needed.
+func (w *Writer) writeBurst() bool {
 	w.mu.Lock()
-	if len(w.mu.buf) == 0 || !w.mu.idle || w.raw == nil {
-		w.letGo()
+	if n := len(w.mu.buf); n == 0 || n > maxAtOnce || len(w.mu.rest) > 0 {
 		w.mu.Unlock()
-		return
+		return false
 	}
 	b := w.take()
 	w.mu.Unlock()
@@ -153,30 +165,17 @@ func (w *Writer) Release() {
 	w.mu.rest = append(w.mu.rest, out[n:]...)
 	w.mu.writing = 0
 	w.keep(&b)
-	w.letGo()
+	w.mu.idle = !w.waiting() && !w.mu.closed
+	idle := w.mu.idle
 	w.mu.Unlock()
 	if w.drained != nil {
 		w.drained()
 	}
-}
-
-// letGo ends what Hold began. REQUIRES: mu is held.
-func (w *Writer) letGo() {
-	if w.mu.held = false; w.waiting() || w.mu.closed {
-		w.signal()
-	}
+	return idle
 }
 
 // waiting reports whether there is something to write. REQUIRES: mu is held.
 func (w *Writer) waiting() bool { return len(w.mu.buf)+len(w.mu.rest) > 0 }
-
-// REQUIRES: mu is held.
-func (w *Writer) signal() {
-	if w.mu.idle && !w.mu.held {
-		w.mu.idle = false
-		w.wake <- struct{}{}
-	}
-}
 
 // Abort forgets the frame that Begin began.
 func (w *Writer) Abort() { w.mu.Unlock() }
