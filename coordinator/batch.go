@@ -81,10 +81,11 @@ func (c *Coordinator) startBatch(ctx context.Context, r *WriteRequest, until tim
 		return
 	}
 	b.op = op
+	op.kept.Store(true) // by b
 	mutations := make([][]byte, len(op.targets))
 	size := 1
 	for i := range op.targets {
-		mutations[i] = op.bytes(i)
+		mutations[i] = op.encoded(i)
 		size += len(mutations[i])
 	}
 	b.msg = BatchMessage{Clock: c.Clock.Now(), ID: c.NewID(), Entry: appendBatchEntry(make([]byte, 0, size), mutations)}

@@ -6,6 +6,7 @@ package coordinator
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,8 @@ type WriteRequest struct {
 	Kind   WriteKind
 	Writes []Write
 	Trace  [16]byte
+	// Spent, where it is set, is called once nothing uses the request and its mutations any more: after done, from any goroutine, and maybe never.
+	Spent func()
 }
 
 // ReadRequest reads one partition (Spec.Key set) or a token range (Key nil; it may span many owners: the coordinator goes through them
@@ -169,6 +172,7 @@ type Coordinator struct {
 	reading      deadlines // of reads of one partition
 	scanning     deadlines // of reads of a range
 	sparing      deadlines // when a read asks one more replica
+	writeOps     sync.Pool // of *writeOp
 	latency      latencies
 	batchHolders atomic.Pointer[batchHolders] // of the newest view that a batch came under
 	stats        Stats

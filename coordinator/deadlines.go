@@ -49,17 +49,17 @@ func (l *deadlines) add(d *deadline, until time.Time, request interface{ expire(
 	}
 }
 
-// remove forgets a deadline; one that is being served is served.
-func (l *deadlines) remove(d *deadline) {
+// remove forgets a deadline; false: it was taken already, and expire is called or has been.
+func (l *deadlines) remove(d *deadline) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.unlink(d)
+	return l.unlink(d)
 }
 
 // REQUIRES: mu is held.
-func (l *deadlines) unlink(d *deadline) {
+func (l *deadlines) unlink(d *deadline) bool {
 	if !d.waiting {
-		return
+		return false
 	}
 	if d.prev == nil {
 		l.mu.first = d.next
@@ -72,6 +72,7 @@ func (l *deadlines) unlink(d *deadline) {
 		d.next.prev = d.prev
 	}
 	*d = deadline{}
+	return true
 }
 
 // REQUIRES: mu is held.

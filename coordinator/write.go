@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"nodedb/coordinator/consistency"
@@ -28,12 +29,15 @@ const maxAttempts = 5
 //	send       one message a node with all of its mutations; hints at once for nodes believed dead
 //	answers    acks and failures to the trackers, until each is met or hopeless
 //	late       failures after the answer still become hints
+//
+// An op is used again once nothing can come back to it: see ended.
 type writeOp struct {
 	c        *Coordinator
 	ctx      context.Context
 	r        *WriteRequest
 	view     *View
 	attempt  int
+	begun    time.Time // when the request came that ends with this op; zero: whoever gave done sees to its end
 	until    time.Time
 	admitted Admitted
 	span     *trace.Span // nil: not traced
@@ -42,12 +46,22 @@ type writeOp struct {
 
 	targets []writeTarget
 	nodes   []nodeWrite
+	self    int          // in nodes
 	own     WriteMessage // to the own replica
 
-	// Room of targets, nodes and own.Decoded for a write of one partition.
+	open atomic.Int32 // answers awaited, and one for send
+	kept atomic.Bool  // somebody may come back after the last answer: a hint, another attempt, a deadline, a batch
+
+	// Room of targets, nodes, own.Decoded, and of what goes to other nodes, for a write of one partition.
 	oneTarget   [1]writeTarget
 	fewNodes    [3]nodeWrite
 	oneMutation [1]row.Mutation
+	others      WriteMessage
+	oneBytes    [1][]byte
+	bytes       []byte
+
+	onOwn    func(error)            // the own replica's answer, made once
+	onRemote [3]func([]byte, error) // those of fewNodes, made once each
 
 	mu struct {
 		sync.Mutex
@@ -66,7 +80,7 @@ type writeOp struct {
 // writeTarget is one mutation and the count of its acknowledgements.
 type writeTarget struct {
 	bytes   []byte // encoded; nil where nobody but the own replica gets it
-	tracker *consistency.Tracker
+	tracker consistency.Tracker
 	hinted  bool // a hint is durable, which meets level ANY
 }
 
@@ -77,6 +91,7 @@ type nodeWrite struct {
 	node    *vnodes.Node
 	targets []int // indexes into writeOp.targets
 	alive   bool
+	call    rpc.Call // of a live one that isn't oneself
 }
 
 // onlyFirst are the targets of a node in a write of one partition. It is not changed.
@@ -99,37 +114,60 @@ func (c *Coordinator) Write(ctx context.Context, r *WriteRequest, done func(erro
 	c.stats.Writes.Add(1)
 	begun := time.Now()
 	until := endOf(ctx, begun, c.WriteTimeout)
-	answer := func(err error) {
-		c.release()
-		c.answered(begun)
-		done(err)
-	}
 	if r.logged() {
-		c.startBatch(ctx, r, until, answer)
+		c.startBatch(ctx, r, until, func(err error) { c.answer(begun, done, err) })
 		return
 	}
-	c.startWrite(ctx, r, until, 1, answer)
+	c.startWrite(ctx, r, begun, until, 1, done)
 }
 
-func (c *Coordinator) startWrite(ctx context.Context, r *WriteRequest, until time.Time, attempt int, done func(error)) {
+// answer ends a write that was admitted.
+func (c *Coordinator) answer(begun time.Time, done func(error), err error) {
+	c.release()
+	c.answered(begun)
+	done(err)
+}
+
+func (c *Coordinator) startWrite(ctx context.Context, r *WriteRequest, begun, until time.Time, attempt int, done func(error)) {
 	op, err := c.planWrite(ctx, r, until, attempt, done)
-	if err != nil {
-		done(err)
+	if op.begun = begun; err != nil {
+		op.answerClient(done, err)
 		return
 	}
 	op.begin()
 }
 
+// newWriteOp takes one that was used, or makes one.
+func (c *Coordinator) newWriteOp() *writeOp {
+	if op, ok := c.writeOps.Get().(*writeOp); ok {
+		return op
+	}
+	op := new(writeOp)
+	op.onOwn = func(err error) { op.ended(&op.nodes[op.self], err) }
+	return op
+}
+
 // planWrite prepares an attempt. It is in flight under its ring until it ends; without an error, begin sends it.
 func (c *Coordinator) planWrite(ctx context.Context, r *WriteRequest, until time.Time, attempt int, done func(error)) (*writeOp, error) {
-	op := &writeOp{c: c, ctx: ctx, r: r, attempt: attempt, until: until, span: c.Traces.Span(r.Trace, "coordinator")}
+	op := c.newWriteOp()
+	op.c, op.ctx, op.r, op.attempt, op.until, op.span = c, ctx, r, attempt, until, c.Traces.Span(r.Trace, "coordinator")
 	op.view, op.admitted = c.Admission.Enter(c.Cluster)
+	op.kept.Store(attempt > 1) // earlier attempts may still use the request
 	op.mu.done = done
 	if err := op.plan(); err != nil {
 		op.admitted.Leave()
-		return nil, op.unsure(err)
+		return op, op.unsure(err)
 	}
 	return op, nil
+}
+
+// answerClient gives the outcome to who asked.
+func (op *writeOp) answerClient(done func(error), err error) {
+	if op.begun.IsZero() {
+		done(err)
+		return
+	}
+	op.c.answer(op.begun, done, err)
 }
 
 // unsure is what the client is told of an error before an attempt sent anything: an earlier attempt may have written, so "nothing was written" would be a lie.
@@ -142,9 +180,36 @@ func (op *writeOp) unsure(err error) error {
 
 // begin sends the attempt.
 func (op *writeOp) begin() {
+	op.open.Store(int32(len(op.nodes)) + 1)
 	op.c.writing.add(&op.deadline, op.until, op)
 	op.send()
+	op.leave()
 }
+
+// leave is called by all who were counted in open. After the last one nobody has the op any more, unless it is kept: then it is used again, and the request is
+// the caller's.
+func (op *writeOp) leave() {
+	if op.open.Add(-1) > 0 || op.kept.Load() {
+		return
+	}
+	op.mu.Lock()
+	finished := op.mu.finished
+	op.mu.Unlock()
+	if !finished {
+		return
+	}
+	c, spent := op.c, op.r.Spent
+	*op = writeOp{onOwn: op.onOwn, onRemote: op.onRemote, bytes: op.bytes[:0]}
+	if cap(op.bytes) <= maxKeptBytes {
+		c.writeOps.Put(op)
+	}
+	if spent != nil {
+		spent()
+	}
+}
+
+// maxKeptBytes is the largest encoded mutation whose room an op keeps.
+const maxKeptBytes = 16 << 10
 
 // plan finds every mutation's owners and refuses a level that the live ones can't meet.
 func (op *writeOp) plan() error {
@@ -160,22 +225,25 @@ func (op *writeOp) plan() error {
 		if !ok {
 			return fmt.Errorf("keyspace %q: %w", w.Table.Keyspace, ErrNoKeyspace)
 		}
-		owners := place.Replicas(w.Mutation.Token)
-		tracker, err := consistency.NewWrite(op.r.Level, owners, rep, op.c.DC)
-		if err != nil {
+		owners, t := place.Replicas(w.Mutation.Token), &op.targets[i]
+		if err := t.tracker.StartWrite(op.r.Level, owners, rep, op.c.DC); err != nil {
 			return err
 		}
-		if need, live, ok := tracker.Available(op.c.Cluster.Alive); !ok {
+		if need, live, ok := t.tracker.Available(op.c.Cluster.Alive); !ok {
 			return &Unavailable{Level: op.r.Level, Required: need, Alive: live}
 		}
-		op.targets[i] = writeTarget{tracker: tracker}
 		remote := false
 		for _, n := range owners.Write() {
 			op.assign(n, i)
 			remote = remote || n.ID != op.c.Self
 		}
-		if remote {
-			op.targets[i].bytes = w.Mutation.Append(make([]byte, 0, w.Mutation.Size()))
+		switch {
+		case !remote:
+		case len(op.targets) == 1:
+			op.bytes = w.Mutation.Append(slices.Grow(op.bytes[:0], w.Mutation.Size()))
+			t.bytes = op.bytes
+		default:
+			t.bytes = w.Mutation.Append(make([]byte, 0, w.Mutation.Size()))
 		}
 	}
 	return nil
@@ -195,9 +263,9 @@ func (op *writeOp) assign(n *vnodes.Node, target int) {
 	op.nodes = append(op.nodes, nodeWrite{node: n, targets: targets, alive: op.c.Cluster.Alive(n.ID)})
 }
 
-// fence gives the epochs the attempt runs under.
+// fence gives the epochs the attempt runs under. The clock is for other nodes.
 func (op *writeOp) fence() Fence {
-	f := Fence{Ring: op.view.Ring.Epoch(), Needs: op.view.Ring.Epoch(), Clock: op.c.Clock.Now()}
+	f := Fence{Ring: op.view.Ring.Epoch(), Needs: op.view.Ring.Epoch()}
 	for i := range op.r.Writes {
 		f.Needs = max(f.Needs, op.r.Writes[i].Table.Epoch)
 	}
@@ -210,23 +278,27 @@ func (op *writeOp) send() {
 	if op.span != nil {
 		op.sent = time.Now()
 	}
-	var self *nodeWrite
+	self, remote := -1, 0
 	for i := range op.nodes {
 		n := &op.nodes[i]
 		switch {
 		case n.node.ID == op.c.Self:
-			self = n
+			self = i
 		case !n.alive:
 			if !fault.Planted("coordinator/dead-not-hinted") {
 				op.hint(n, op.r.Level == consistency.Any)
 			}
 			op.failed(n, rpc.ErrUnreachable, false)
+			op.leave()
 		default:
-			op.sendRemote(n, &fence)
+			remote++
 		}
 	}
-	if self != nil {
-		if op.attempt == 1 && len(self.targets) == len(op.targets) {
+	if remote > 0 {
+		op.sendRemotes(fence)
+	}
+	if self >= 0 {
+		if op.attempt == 1 && len(op.nodes[self].targets) == len(op.targets) {
 			op.c.stats.Owned.Add(1)
 		}
 		op.span.Add("Writing to the own replica")
@@ -235,21 +307,42 @@ func (op *writeOp) send() {
 }
 
 // writeOwn writes to the own replica. What it gets are the mutations themselves: encoding and decoding them would only cost.
-func (op *writeOp) writeOwn(self *nodeWrite, f *Fence) {
+func (op *writeOp) writeOwn(self int, f *Fence) {
+	op.self = self
 	op.own = WriteMessage{Fence: *f, Decoded: op.oneMutation[:0], Trace: op.span.On("replica")}
-	for _, t := range self.targets {
+	for _, t := range op.nodes[self].targets {
 		op.own.Decoded = append(op.own.Decoded, op.r.Writes[t].Mutation)
 	}
-	op.c.Local.Write(&op.own, func(err error) { op.answer(self, err) })
+	op.c.Local.Write(&op.own, op.onOwn)
 }
 
-// bytes encodes a target's mutation, if that was not done for other nodes.
-func (op *writeOp) bytes(target int) []byte {
+// encoded encodes a target's mutation, if that was not done for other nodes.
+func (op *writeOp) encoded(target int) []byte {
 	if b := op.targets[target].bytes; b != nil {
 		return b
 	}
 	m := &op.r.Writes[target].Mutation
 	return m.Append(make([]byte, 0, m.Size()))
+}
+
+// sendRemotes sends to all live nodes but oneself. A write of one partition is the same for all.
+func (op *writeOp) sendRemotes(f Fence) {
+	f.Clock = op.c.Clock.Now()
+	if len(op.targets) == 1 {
+		op.oneBytes[0] = op.targets[0].bytes
+		op.others = WriteMessage{Fence: f, Mutations: op.oneBytes[:]}
+		encode(op.others.encodeTo, func(body []byte) {
+			for i := range op.nodes {
+				op.sendRemote(i, body)
+			}
+		})
+		return
+	}
+	for i := range op.nodes {
+		if n := &op.nodes[i]; op.takesCall(n) {
+			encode(op.message(n, &f).encodeTo, func(body []byte) { op.sendRemote(i, body) })
+		}
+	}
 }
 
 func (op *writeOp) message(n *nodeWrite, f *Fence) *WriteMessage {
@@ -260,24 +353,47 @@ func (op *writeOp) message(n *nodeWrite, f *Fence) *WriteMessage {
 	return m
 }
 
-func (op *writeOp) sendRemote(n *nodeWrite, f *Fence) {
+// takesCall reports whether a node is written to by a call.
+func (op *writeOp) takesCall(n *nodeWrite) bool { return n.alive && n.node.ID != op.c.Self }
+
+// sendRemote sends one node its message, if it takes a call.
+func (op *writeOp) sendRemote(i int, body []byte) {
+	n := &op.nodes[i]
+	if !op.takesCall(n) {
+		return
+	}
 	if op.span != nil {
 		op.span.Addf("Sending WRITE of %d mutation(s) to /%s", len(n.targets), n.node.Address)
 	}
 	left := time.Until(op.until)
 	if left <= 0 {
-		op.answer(n, rpc.ErrTimeout)
+		op.ended(n, rpc.ErrTimeout)
 		return
 	}
-	encode(op.message(n, f).encodeTo, func(body []byte) {
-		op.c.Transport.Send(&rpc.Call{
-			To: op.c.Cluster.Peer(n.node), Verb: rpc.VerbWrite, Body: body, Timeout: left, Trace: op.r.Trace,
-			Done: func(events []byte, err error) {
-				op.span.Merge(n.node.Address, events)
-				op.answer(n, err)
-			},
-		})
-	})
+	n.call = rpc.Call{To: op.c.Cluster.Peer(n.node), Verb: rpc.VerbWrite, Body: body, Timeout: left, Trace: op.r.Trace, Done: op.remoteDone(i)}
+	op.c.Transport.Send(&n.call)
+}
+
+// remoteDone gives what takes a remote node's answer.
+func (op *writeOp) remoteDone(i int) func([]byte, error) {
+	if i < len(op.onRemote) && op.onRemote[i] != nil {
+		return op.onRemote[i]
+	}
+	done := func(events []byte, err error) {
+		n := &op.nodes[i]
+		op.span.Merge(n.node.Address, events)
+		op.ended(n, err)
+	}
+	if i < len(op.onRemote) {
+		op.onRemote[i] = done
+	}
+	return done
+}
+
+// ended takes one node's outcome, which is the last that is heard of the node.
+func (op *writeOp) ended(n *nodeWrite, err error) {
+	op.answer(n, err)
+	op.leave()
 }
 
 // answer takes one node's outcome.
@@ -367,7 +483,7 @@ func (op *writeOp) settle() {
 func (op *writeOp) outcome() error {
 	var received, failed, required, worst int
 	for i := range op.targets {
-		t := op.targets[i].tracker
+		t := &op.targets[i].tracker
 		if t.Met() {
 			continue
 		}
@@ -400,7 +516,9 @@ func (op *writeOp) finish(err error) {
 		return
 	}
 	op.mu.finished, op.mu.met = true, err == nil
-	op.c.writing.remove(&op.deadline)
+	if !op.c.writing.remove(&op.deadline) {
+		op.kept.Store(true) // expire is on its way
+	}
 	done := op.mu.done
 	op.hintAhead()
 	op.admitted.Leave()
@@ -408,7 +526,7 @@ func (op *writeOp) finish(err error) {
 		err = &Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, BlockFor: 1}
 	}
 	traceEnd(op.span, "write", err)
-	done(err)
+	op.answerClient(done, err)
 }
 
 // expire is the backstop: the local disk may stall, remote calls time out by themselves. Its hints come with those calls' answers.
@@ -424,6 +542,7 @@ func (op *writeOp) expire() {
 
 // hint keeps a node's mutations for later. countsAs says that a durable hint is an acknowledgement (level ANY).
 func (op *writeOp) hint(n *nodeWrite, countsAs bool) {
+	op.kept.Store(true)
 	if op.span != nil {
 		op.span.Addf("Leaving %d hint(s) for /%s", len(n.targets), n.node.Address)
 	}
@@ -433,7 +552,7 @@ func (op *writeOp) hint(n *nodeWrite, countsAs bool) {
 	}
 	for _, t := range n.targets {
 		op.c.stats.Hinted.Add(1)
-		op.c.Hints.Add(to, op.bytes(t), func(err error) {
+		op.c.Hints.Add(to, op.encoded(t), func(err error) {
 			if err == nil && countsAs {
 				op.hinted(t)
 			}
@@ -460,6 +579,7 @@ func (op *writeOp) again(n *nodeWrite, epoch uint64) {
 		}
 		return
 	}
+	op.kept.Store(true)
 	op.mu.restarted = true
 	op.mu.finished = true
 	op.c.writing.remove(&op.deadline)
@@ -470,14 +590,14 @@ func (op *writeOp) again(n *nodeWrite, epoch uint64) {
 	op.span.Add("The ring has moved: beginning again")
 	op.c.afterMove(op.until, op.attempt, op.c.Cluster.Peer(n.node), epoch, func(err error) {
 		if err != nil {
-			done(&Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, BlockFor: 1})
+			op.answerClient(done, &Timeout{Write: true, Kind: op.r.Kind, Level: op.r.Level, BlockFor: 1})
 			return
 		}
 		if fault.Planted("coordinator/move-ends-write") { // as if what was answered under the older ring were enough
-			done(nil)
+			op.answerClient(done, nil)
 			return
 		}
-		op.c.startWrite(op.ctx, op.r, op.until, op.attempt+1, done)
+		op.c.startWrite(op.ctx, op.r, op.begun, op.until, op.attempt+1, done)
 	})
 }
 

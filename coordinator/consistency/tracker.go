@@ -48,13 +48,23 @@ const (
 // NewWrite tracks a write to all of r.Write(). A hint is no answer; that one is enough for ANY is the caller's to know.
 // SERIAL and LOCAL_SERIAL are refused: they belong to conditions.
 func NewWrite(l Level, r *vnodes.Replicas, rep vnodes.Replication, localDC string) (*Tracker, error) {
-	if err := l.check(); err != nil {
+	t := new(Tracker)
+	if err := t.StartWrite(l, r, rep, localDC); err != nil {
 		return nil, err
 	}
-	if l.IsSerial() {
-		return nil, fmt.Errorf("%w: %s is for conditional updates (IF); use QUORUM or LOCAL_QUORUM to write", ErrLevelRefused, l)
+	return t, nil
+}
+
+// StartWrite is NewWrite for a tracker that lies in something else, which must not be copied or moved from then on.
+func (t *Tracker) StartWrite(l Level, r *vnodes.Replicas, rep vnodes.Replication, localDC string) error {
+	if err := l.check(); err != nil {
+		return err
 	}
-	return newTracker(l, r, rep, localDC), nil
+	if l.IsSerial() {
+		return fmt.Errorf("%w: %s is for conditional updates (IF); use QUORUM or LOCAL_QUORUM to write", ErrLevelRefused, l)
+	}
+	t.start(l, r, rep, localDC)
+	return nil
 }
 
 // NewSerial tracks a round of a lightweight transaction among all of r.Write(), at SERIAL or LOCAL_SERIAL.
@@ -62,7 +72,9 @@ func NewSerial(l Level, r *vnodes.Replicas, rep vnodes.Replication, localDC stri
 	if !l.IsSerial() {
 		return nil, fmt.Errorf("%w: a conditional update needs SERIAL or LOCAL_SERIAL, not %s", ErrLevelRefused, l)
 	}
-	return newTracker(l, r, rep, localDC), nil
+	t := new(Tracker)
+	t.start(l, r, rep, localDC)
+	return t, nil
 }
 
 // NewRead tracks a read from r.Read(). ANY is refused. At SERIAL and LOCAL_SERIAL it counts the answers only: what
@@ -87,14 +99,14 @@ func (l Level) check() error {
 	return nil
 }
 
-func newTracker(l Level, r *vnodes.Replicas, rep vnodes.Replication, localDC string) *Tracker {
-	t := &Tracker{level: l, dc: localDC}
+// start begins to track answers of all of r.Write().
+func (t *Tracker) start(l Level, r *vnodes.Replicas, rep vnodes.Replication, localDC string) {
+	*t = Tracker{level: l, dc: localDC}
 	t.await(r.Write())
 	t.addSide(r.Old, rep, 0)
 	if r.Moving() && !fault.Planted("consistency/move-met-by-old-owners") {
 		t.addSide(r.New, rep, 1)
 	}
-	return t
 }
 
 // await begins with no answers of owners.

@@ -104,15 +104,17 @@ func (e *Engine) prepare(w *write, ms []row.Mutation) error {
 		return err
 	}
 	w.tables = e.tables.Load()
-	if err := w.tables.admit(ms); err != nil {
-		return err
-	}
-	memory := 0
+	memory, t := 0, (*table)(nil)
 	for i := range ms {
+		if t == nil || t.id != ms[i].Storage {
+			var err error
+			if t, err = w.tables.find(ms[i].Storage); err != nil {
+				return err
+			}
+		}
 		if err := ms[i].CheckSize(); err != nil {
 			return fmt.Errorf("%w: %w", ErrTooLarge, err)
 		}
-		t := w.tables.kinds[ms[i].Storage]
 		if t.memory != nil {
 			w.memory = true
 			memory += ms[i].Size()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nodedb/coordinator/consistency"
+	"nodedb/node/row"
 	"nodedb/node/trace"
 	"nodedb/query/plan"
 	"nodedb/query/schema"
@@ -204,7 +205,8 @@ type request struct {
 	params *Params
 	env    plan.Env
 	trace  [16]byte
-	stamp  int64 // of the request's writes; 0: not taken yet
+	stamp  int64       // of the request's writes; 0: not taken yet
+	rows   []row.Entry // room of the rows of its first mutation
 }
 
 // traced gives a request that wants it a trace's id, and the span for the engine's own steps.

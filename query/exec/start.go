@@ -10,6 +10,7 @@ import (
 	"nodedb/coordinator"
 	"nodedb/coordinator/consistency"
 	"nodedb/node/fault"
+	"nodedb/node/row"
 	"nodedb/query/plan"
 )
 
@@ -60,30 +61,72 @@ func (x *Executor) startWrite(ctx context.Context, p *plan.Plan, w *plan.Write, 
 	if size > maxStartedBytes || x.started.writes.Load() >= maxStartedWrites || checkWriteLevel(params.Level) != nil {
 		return false
 	}
-	r := request{x: x, ctx: ctx, plan: p, params: params}
-	if r.bind(p, params.Values, params.Unset, params.Names) != nil {
-		return false
-	}
-	s := &startedWrite{x: x, req: coordinator.WriteRequest{Level: params.Level, Kind: coordinator.WriteSimple}, done: done}
-	var err error
-	if s.req.Writes, err = r.mutations(s.one[:0], w, r.timestamp()); err != nil {
+	s := newStartedWrite()
+	s.request, s.done = request{x: x, ctx: ctx, plan: p, params: params, rows: s.row[:0]}, done
+	s.env.Room = s.room
+	if !s.open(w) {
+		s.release()
 		return false
 	}
 	if len(s.req.Writes) == 0 { // only unset values: nothing to write
+		s.release()
 		done(void, nil)
 		return true
 	}
 	x.started.writes.Add(1)
-	x.cluster.Write(ctx, &s.req, s.end)
+	x.cluster.Write(ctx, &s.req, s.onEnd)
 	return true
 }
 
-// startedWrite is a write under way.
+// startedWrite is a write under way. It is used again once the coordinator has no use for its mutation any more.
 type startedWrite struct {
-	x    *Executor
+	request
 	req  coordinator.WriteRequest
 	one  [1]coordinator.Write // room of req.Writes
+	row  [1]row.Entry         // room of its rows
+	room []byte               // of their bytes
 	done func(*Result, error)
+
+	onEnd   func(error) // end, made once
+	onSpent func()      // release, made once
+}
+
+var startedWrites sync.Pool
+
+// Sizes of the room of a startedWrite's bytes: what it begins with, and what it keeps at most.
+const (
+	firstRoom   = 512
+	maxKeptRoom = 4 << 10
+)
+
+func newStartedWrite() *startedWrite {
+	if s, ok := startedWrites.Get().(*startedWrite); ok {
+		return s
+	}
+	s := &startedWrite{room: make([]byte, 0, firstRoom)}
+	s.onEnd, s.onSpent = s.end, s.release
+	return s
+}
+
+// open works out what to write. False: the statement is refused.
+func (s *startedWrite) open(w *plan.Write) bool {
+	if s.bind(s.plan, s.params.Values, s.params.Unset, s.params.Names) != nil {
+		return false
+	}
+	s.req = coordinator.WriteRequest{Level: s.params.Level, Kind: coordinator.WriteSimple, Spent: s.onSpent}
+	var err error
+	s.req.Writes, err = s.mutations(s.one[:0], w, s.timestamp())
+	s.room = s.env.Room
+	return err == nil
+}
+
+func (s *startedWrite) release() {
+	room := s.room[:0]
+	if cap(room) > maxKeptRoom {
+		room = make([]byte, 0, firstRoom)
+	}
+	*s = startedWrite{room: room, onEnd: s.onEnd, onSpent: s.onSpent}
+	startedWrites.Put(s)
 }
 
 func (s *startedWrite) end(err error) {

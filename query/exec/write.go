@@ -131,12 +131,8 @@ func (m *mutator) options() error {
 			m.stamp = types.Int64(v)
 		}
 	}
-	if now := m.r.x.cluster.Seconds(); m.stamp > now*1e6+MaxAhead.Microseconds() {
-		return m.badTimestamp("Timestamp %d (microseconds) lies more than %s ahead of now, which is second %d: nothing could overwrite or "+
-			"delete what it writes", m.stamp, MaxAhead, now)
-	}
-	if m.stamp == math.MinInt64 {
-		return m.badTimestamp("Timestamp %d is out of range: it has to be over it", m.stamp)
+	if err := m.checkStamp(); err != nil {
+		return err
 	}
 	m.ttl = m.w.Table.Options.DefaultTTL
 	if m.w.TTL != nil {
@@ -158,6 +154,21 @@ func (m *mutator) options() error {
 		return m.badTTL("ttl is too large. requested (%d) maximum (%d)", m.ttl, schema.MaxTTL)
 	case m.ttl > 0:
 		m.expiry = env.Now + int64(m.ttl)
+	}
+	return nil
+}
+
+// checkStamp checks a timestamp that is not this node's own.
+func (m *mutator) checkStamp() error {
+	if m.stamp == m.r.stamp {
+		return nil
+	}
+	if now := m.r.x.cluster.Seconds(); m.stamp > now*1e6+MaxAhead.Microseconds() {
+		return m.badTimestamp("Timestamp %d (microseconds) lies more than %s ahead of now, which is second %d: nothing could overwrite or "+
+			"delete what it writes", m.stamp, MaxAhead, now)
+	}
+	if m.stamp == math.MinInt64 {
+		return m.badTimestamp("Timestamp %d is out of range: it has to be over it", m.stamp)
 	}
 	return nil
 }
@@ -219,6 +230,13 @@ func (m *mutator) ranges(h *row.Header) error {
 
 // rows gives the entries of the rows that the clustering restrictions name: all columns are restricted by = or IN.
 func (m *mutator) rows() ([]row.Entry, error) {
+	if m.w.ListReads == 0 {
+		if key, ok, err := m.w.Where.Row(&m.r.env); err != nil {
+			return nil, err
+		} else if ok {
+			return m.oneRow(key)
+		}
+	}
 	slices, empty, err := m.w.Where.Slices(&m.r.env)
 	if err != nil || empty {
 		return nil, err
@@ -226,11 +244,7 @@ func (m *mutator) rows() ([]row.Entry, error) {
 	if m.w.ListReads > 0 {
 		return m.eachRow(slices)
 	}
-	m.b.Reset()
-	if m.w.Remove == plan.RemoveRows {
-		m.b.Delete(m.stamp)
-	}
-	fragment, err := m.fragment(m.w.Cells, m.w.Marker)
+	fragment, err := m.sameFragment()
 	if err != nil || len(fragment) == 0 {
 		return nil, err
 	}
@@ -241,6 +255,26 @@ func (m *mutator) rows() ([]row.Entry, error) {
 	for i, s := range slices {
 		entries[i] = row.Entry{Clustering: s.Start, Fragment: fragment}
 	}
+	return entries, nil
+}
+
+// sameFragment is what is written to all rows.
+func (m *mutator) sameFragment() ([]byte, error) {
+	m.b.Reset()
+	if m.w.Remove == plan.RemoveRows {
+		m.b.Delete(m.stamp)
+	}
+	return m.fragment(m.w.Cells, m.w.Marker)
+}
+
+// oneRow gives the entry of the only row.
+func (m *mutator) oneRow(clustering []byte) ([]row.Entry, error) {
+	fragment, err := m.sameFragment()
+	if err != nil || len(fragment) == 0 {
+		return nil, err
+	}
+	entries := append(m.r.rows[:0], row.Entry{Clustering: clustering, Fragment: fragment})
+	m.r.rows = nil
 	return entries, nil
 }
 
@@ -257,7 +291,7 @@ func (m *mutator) fragment(cells []plan.Cell, marker bool) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return m.b.Append(nil), nil
+	return m.r.env.Keep(func(dst []byte) ([]byte, error) { return m.b.Append(dst), nil })
 }
 
 func (m *mutator) live(id row.ColumnID, path, value []byte) row.Cell {

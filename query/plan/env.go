@@ -32,6 +32,19 @@ type Env struct {
 	Sources    *Sources
 	Row        Row
 	Aggregates [][]byte // results of a group
+	// Room, where it is not nil, is memory that keys and rows are appended to which otherwise would have memory of their own.
+	Room []byte
+}
+
+// Keep has add append a key or a row, to the room if there is one, and gives what was appended. On an error the room stays as it was.
+func (e *Env) Keep(add func(dst []byte) ([]byte, error)) ([]byte, error) {
+	out, err := add(e.Room)
+	if err != nil || e.Room == nil {
+		return out, err
+	}
+	from := len(e.Room)
+	e.Room = out
+	return out[from:len(out):len(out)], nil
 }
 
 func (e *Env) marker(i int) []byte {

@@ -152,7 +152,7 @@ func (w *Where) Partitions(env *Env) ([]Partition, error) {
 		if i > 0 && compare(rows[i-1], row) == 0 {
 			continue
 		}
-		p, err := w.partition(row)
+		p, err := w.partition(env, row)
 		if err != nil {
 			return nil, err
 		}
@@ -176,12 +176,17 @@ func (w *Where) Single(env *Env) (p Partition, ok bool, err error) {
 		}
 		values = append(values, v)
 	}
-	p, err = w.partition(values)
+	p, err = w.partition(env, values)
 	return p, err == nil, err
 }
 
-func (w *Where) partition(values [][]byte) (Partition, error) {
-	key, err := w.Table.PartitionKeyOf(values)
+func (w *Where) partition(env *Env, values [][]byte) (p Partition, err error) {
+	var key []byte
+	if len(values) == 1 {
+		key, err = w.Table.PartitionKeyOf(values)
+	} else {
+		key, err = env.Keep(func(dst []byte) ([]byte, error) { return w.Table.AppendPartitionKey(dst, values) })
+	}
 	if err != nil {
 		return Partition{}, at(w.Keys[0].text, "%v", err)
 	}
@@ -295,6 +300,18 @@ func (w *Where) Slices(env *Env) (out []storage.Slice, empty bool, err error) {
 		out[i] = storage.Slice{Start: p, End: end(p)}
 	}
 	return out, len(out) == 0, nil
+}
+
+// Row gives the clustering key of the one row that is named by an = for each clustering column, which is the hot path of writes; false: that is not so.
+func (w *Where) Row(env *Env) (key []byte, ok bool, err error) {
+	if len(w.Clustering) != len(w.Table.Clustering) {
+		return nil, false, nil
+	}
+	if len(w.Clustering) == 0 {
+		return []byte{}, true, nil
+	}
+	key, rest, err := w.point(env)
+	return key, err == nil && len(rest) == 0, err
 }
 
 // restricted is how many clustering columns are restricted, from the first on.
