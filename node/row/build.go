@@ -55,12 +55,8 @@ func (b *Builder) Append(dst []byte) []byte {
 	if b.used {
 		deletion = b.deletion
 	}
-	b.cells = sortCells(b.cells)
-	m := mergers.Get().(*merger)
-	defer m.release()
-	m.from = append(m.from, b.cells...)
-	m.from = coverCells(m.from, deletion)
-	return appendRow(dst, deletion, m.from)
+	b.cells = coverCells(sortCells(b.cells), deletion) // what is covered stays so, whatever is added later
+	return appendRow(dst, deletion, b.cells)
 }
 
 // sortCells brings cells into order and merges those of one place.
