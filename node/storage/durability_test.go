@@ -421,9 +421,10 @@ func TestFlippedLogStops(t *testing.T) {
 	}
 	clone := func() *disk.MemFS { return fs.CrashClone(vfs.CrashCloneCfg{}) }
 	original := readFile(t, clone(), "data/"+name)
-	known := furthestWitness(original, must(strconv.ParseUint(strings.TrimSuffix(name, ".log"), 10, 64)))
-	if known < int64(len(original))-500 {
-		t.Fatalf("the last witness vouches for %d of %d bytes", known, len(original))
+	number := must(strconv.ParseUint(strings.TrimSuffix(name, ".log"), 10, 64))
+	known, end := furthestWitness(original, number), recordsEnd(original, uint32(number))
+	if known < int64(end)-500 || end == len(original) || !allZero(original[end:]) {
+		t.Fatalf("the last witness vouches for %d of %d bytes, and %d follow that were written ahead", known, end, len(original)-end)
 	}
 	stops := 0
 	for at := 3; at < int(known); at += 2999 {
@@ -442,7 +443,7 @@ func TestFlippedLogStops(t *testing.T) {
 	if stops == 0 {
 		t.Error("no flip was noticed")
 	}
-	t.Logf("%d flips stopped the start; %d of %d bytes are vouched for", stops, known, len(original))
+	t.Logf("%d flips stopped the start; %d of %d bytes are vouched for", stops, known, end)
 }
 
 func rowsAfterFlip(t *testing.T, fs disk.FS) (n int, stopped bool) {

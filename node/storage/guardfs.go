@@ -69,6 +69,7 @@ func (g *guardFS) file(name string, open func() (vfs.File, error)) (f vfs.File, 
 	w := &guardFile{File: f, g: g, name: name, vital: vital(g.FS, name)}
 	if number, ok := logNumber(g.FS.PathBase(name)); ok {
 		w.log, w.state = true, &logState{number: number}
+		w.ahead.begin(f)
 		g.e.log.Store(w.state)
 	}
 	if number, ok := manifestNumber(g.FS.PathBase(name)); ok {
@@ -205,6 +206,7 @@ type guardFile struct {
 	vital bool
 
 	log     bool
+	ahead   logAhead     // of a log
 	state   *logState    // of a log or manifest
 	written atomic.Int64 // bytes, of a log or manifest
 }
@@ -236,6 +238,7 @@ func (f *guardFile) write(p []byte) (int, error) {
 		if err := walWrite.Hit(); err != nil {
 			return 0, err
 		}
+		f.ahead.reach(f.File, f.written.Load()+int64(len(p)))
 	}
 	n, err := f.File.Write(p)
 	f.written.Add(int64(n))

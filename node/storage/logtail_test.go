@@ -25,7 +25,11 @@ func logOf(tb testing.TB) (b []byte, number uint64) {
 			number, b = n, readFile(tb, clone, "data/"+name)
 		}
 	}
-	return b, number
+	end := recordsEnd(b, uint32(number))
+	if ahead := b[end:]; len(ahead) == 0 || len(ahead) > 2*memoryAhead || !allZero(ahead) {
+		tb.Errorf("%d bytes follow the records", len(ahead))
+	}
+	return b[:end], number
 }
 
 func TestLogTail(t *testing.T) {
