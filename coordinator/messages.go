@@ -254,9 +254,15 @@ func (d *decoder) fence(f *Fence) {
 
 // DecodeWrite reads a WriteMessage in place: it aliases body.
 func DecodeWrite(body []byte) (*WriteMessage, error) {
+	m := &WriteMessage{}
+	return m, m.Decode(body)
+}
+
+// Decode is DecodeWrite that uses the room of m.Mutations again.
+func (m *WriteMessage) Decode(body []byte) error {
 	d := newDecoder(body)
 	defer d.release()
-	m := &WriteMessage{}
+	*m = WriteMessage{Mutations: m.Mutations[:0]}
 	d.fence(&m.Fence)
 	m.Repair = d.bool()
 	n := d.array()
@@ -266,7 +272,7 @@ func DecodeWrite(body []byte) (*WriteMessage, error) {
 	if d.err == nil && d.r.Len() > 0 {
 		m.Background = d.bool()
 	}
-	return m, d.err
+	return d.err
 }
 
 // DecodeRead reads a ReadMessage in place: it aliases body.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,19 +82,14 @@ func (r *Replica) Register(t rpc.Transport) {
 }
 
 func (r *Replica) handleWrite(in *rpc.Inbound) {
-	m, err := coordinator.DecodeWrite(in.Body)
-	if err != nil {
-		in.Reply(nil, &rpc.RemoteError{Code: rpc.CodeInvalid, Message: "write: " + err.Error()})
+	w := newRemoteWrite()
+	w.r, w.in = r, in
+	if err := w.m.Decode(in.Body); err != nil {
+		w.end(&rpc.RemoteError{Code: rpc.CodeInvalid, Message: "write: " + err.Error()})
 		return
 	}
-	m.Trace = r.collect(in, "WRITE")
-	r.admit(in.From, in.Deadline, &m.Fence, func(err error) {
-		if err != nil {
-			in.Reply(nil, err)
-			return
-		}
-		r.apply(m, func(err error) { in.Reply(m.Trace.Bytes(), err) })
-	})
+	w.m.Trace = r.collect(in, "WRITE")
+	r.admit(in.From, in.Deadline, &w.m.Fence, w.onAdmitted)
 }
 
 func (r *Replica) handleRead(in *rpc.Inbound) {
@@ -205,16 +201,26 @@ func (r *Replica) admit(from rpc.Peer, until time.Time, f *coordinator.Fence, ne
 }
 
 // Write applies a message of this node's own coordinator.
-func (r *Replica) Write(m *coordinator.WriteMessage, done func(error)) { r.apply(m, done) }
+func (r *Replica) Write(m *coordinator.WriteMessage, done func(error)) {
+	ms, err := m.Decoded, error(nil)
+	if ms == nil {
+		if ms, err = decode(nil, m); err != nil {
+			done(err)
+			return
+		}
+	}
+	r.apply(m, ms, done)
+}
 
-// apply decodes, checks the ring, and queues all mutations as one batch. Until it is durable it counts as in flight under the ring it was admitted under.
-func (r *Replica) apply(m *coordinator.WriteMessage, done func(error)) {
+// apply checks the ring, and queues a message's mutations as one batch. Until it is durable it counts as in flight under the ring it was admitted under.
+func (r *Replica) apply(m *coordinator.WriteMessage, ms []row.Mutation, done func(error)) {
 	view, admitted := r.Admission.Enter(r.Cluster)
-	ms, err := r.decode(view, m)
-	if err != nil {
-		admitted.Leave()
-		done(err)
-		return
+	for i := range ms {
+		if err := r.owns(view, &m.Fence, ms[i].Storage); err != nil {
+			admitted.Leave()
+			done(err)
+			return
+		}
 	}
 	q := queued{ms: ms, admitted: admitted, m: m, done: done}
 	if m.Background {
@@ -231,27 +237,15 @@ const hintsLast = 10 * time.Second
 // Hinted reports whether hints are being sent to this replica.
 func (r *Replica) Hinted() bool { return time.Now().UnixNano()-r.hinted.Load() < int64(hintsLast) }
 
-func (r *Replica) decode(view *coordinator.View, m *coordinator.WriteMessage) ([]row.Mutation, error) {
-	if m.Decoded != nil {
-		for i := range m.Decoded {
-			if err := r.owns(view, &m.Fence, m.Decoded[i].Storage); err != nil {
-				return nil, err
-			}
-		}
-		return m.Decoded, nil
-	}
-	ms := make([]row.Mutation, len(m.Mutations))
+// decode decodes a message's mutations, in place, into dst[:0] and the room of its rows.
+func decode(dst []row.Mutation, m *coordinator.WriteMessage) ([]row.Mutation, error) {
+	dst = slices.Grow(dst[:0], len(m.Mutations))[:len(m.Mutations)]
 	for i, b := range m.Mutations {
-		mut, rest, err := row.DecodeMutation(b)
-		if err != nil || len(rest) != 0 {
-			return nil, &rpc.RemoteError{Code: rpc.CodeInvalid, Message: fmt.Sprintf("mutation %d of %d is malformed: %v", i+1, len(ms), err)}
+		if rest, err := dst[i].Decode(b); err != nil || len(rest) != 0 {
+			return dst, &rpc.RemoteError{Code: rpc.CodeInvalid, Message: fmt.Sprintf("mutation %d of %d is malformed: %v", i+1, len(dst), err)}
 		}
-		if err := r.owns(view, &m.Fence, mut.Storage); err != nil {
-			return nil, err
-		}
-		ms[i] = mut
 	}
-	return ms, nil
+	return dst, nil
 }
 
 // owns checks that a write was sent under a ring as new as this node's. A request of an older ring counts its answers among owners that may not be the
