@@ -11,48 +11,73 @@ import (
 const (
 	// emitFrom is how many rows a result has before it is worth to learn their shape.
 	emitFrom = 4
-	// maxLearnt is how many shapes a result learns: where each row has another, looking for the columns is cheaper.
-	maxLearnt = 16
+	// maxShapes is how many shapes a result knows at once: most tables have few, of rows whose optional columns are there or not. Where each row has
+	// another, looking for the columns is cheaper.
+	maxShapes = 8
 )
 
-// source is where a column of the select list lies in rows of a shape.
+// layout is where the columns of a select list lie in rows of one shape.
+type layout struct {
+	shape   row.Shape
+	sources []source
+}
+
+// source is where a column lies.
 type source struct {
 	kind schema.ColumnKind
 	at   int // the column's place in the key; the number of its cell, -1: the rows have none, it is null
 }
 
-// shaped is what a result knows of the shape that its rows have.
-type shaped struct {
-	shape   row.Shape
-	sources []source
-	learnt  int
+// layouts are those that a result has learnt.
+type layouts struct {
+	known []layout
+	last  int  // the one that the last row had
+	none  bool // the select list is more than columns: there are none
 }
 
-// learn learns the shape of the row in env, if it has one and the select list is columns alone.
-func (s *shaped) learn(sel *plan.Select, cells *row.Index) {
-	if s.learnt == maxLearnt || !s.shape.Learn(cells) {
+// of gives the layout of the row whose cells are given; nil: it is not known.
+func (l *layouts) of(cells *row.Index) *layout {
+	if len(l.known) == 0 {
+		return nil
+	}
+	if last := &l.known[l.last]; last.shape.Of(cells) {
+		return last
+	}
+	for i := range l.known {
+		if l.known[i].shape.Of(cells) {
+			l.last = i
+			return &l.known[i]
+		}
+	}
+	return nil
+}
+
+// learn learns the layout of a row that is not known, if it has a shape and the select list is columns alone.
+func (l *layouts) learn(sel *plan.Select, cells *row.Index) {
+	var n layout
+	if l.none || len(l.known) == maxShapes || !n.shape.Learn(cells) {
 		return
 	}
-	s.learnt++
-	s.sources = s.sources[:0]
 	for _, x := range sel.Exprs {
 		if x.Op != plan.OpColumn {
-			s.learnt, s.shape = maxLearnt, row.Shape{}
+			l.none = true
 			return
 		}
 		at := x.Column.Position
 		if x.Column.Kind == schema.Regular {
-			at = s.shape.Place(x.Column.ID)
+			at = n.shape.Place(x.Column.ID)
 		}
-		s.sources = append(s.sources, source{x.Column.Kind, at})
+		n.sources = append(n.sources, source{x.Column.Kind, at})
 	}
+	l.last = len(l.known)
+	l.known = append(l.known, n)
 }
 
-// appendShaped appends the row in env, which has the shape.
-func (o *output) appendShaped() {
+// appendLaid appends the row in env, which has the layout.
+func (o *output) appendLaid(l *layout) {
 	r := &o.env.Row
-	for i := range o.shaped.sources {
-		s := &o.shaped.sources[i]
+	for i := range l.sources {
+		s := &l.sources[i]
 		var v []byte
 		switch {
 		case s.kind == schema.Regular:

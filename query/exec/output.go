@@ -27,7 +27,7 @@ type output struct {
 	groupKey     []byte
 	groupPrefix  []byte
 
-	shaped shaped
+	layouts layouts
 
 	order      []byte    // with sel.Sort: what the row in env is sorted by; nil for one that has nothing but statics
 	groupOrder []byte    // that of the open group's first row
@@ -155,32 +155,10 @@ func (o *output) finish() error {
 // emit appends the row in env (or the group's results) to the result, to be sorted by order.
 func (o *output) emit(order []byte) error {
 	from := len(o.rows)
-	switch {
-	case o.sel.JSON:
-		for i, x := range o.sel.Exprs {
-			v, err := x.Eval(o.env)
-			if err != nil {
-				return err
-			}
-			o.json[i] = v
-		}
-		var mark int
-		o.rows, mark = types.BeginElement(o.rows)
-		o.rows = appendJSON(o.rows, o.sel.Names, o.ts, o.json)
-		types.EndElement(o.rows, mark)
-	case o.shaped.shape.Of(&o.env.Row.Cells):
-		o.appendShaped()
-	default:
-		for _, x := range o.sel.Exprs {
-			v, err := x.Eval(o.env)
-			if err != nil {
-				return err
-			}
-			o.rows = types.AppendElement(o.rows, v)
-		}
-		if o.count >= emitFrom && !o.sel.Grouped {
-			o.shaped.learn(o.sel, &o.env.Row.Cells)
-		}
+	if l := o.layouts.of(&o.env.Row.Cells); l != nil {
+		o.appendLaid(l)
+	} else if err := o.appendRow(); err != nil {
+		return err
 	}
 	if len(o.rows) > MaxResult {
 		return wire.Errorf(wire.CodeInvalid, "The result is larger than %d MiB: page through it, or give a LIMIT", MaxResult>>20)
@@ -193,5 +171,39 @@ func (o *output) emit(order []byte) error {
 	if o.sel.Sort != nil {
 		o.keys = append(o.keys, sortKey{key: order, from: from, to: len(o.rows)})
 	}
+	return nil
+}
+
+// appendRow appends the row in env, value by value.
+func (o *output) appendRow() error {
+	if o.sel.JSON {
+		return o.appendDocument()
+	}
+	for _, x := range o.sel.Exprs {
+		v, err := x.Eval(o.env)
+		if err != nil {
+			return err
+		}
+		o.rows = types.AppendElement(o.rows, v)
+	}
+	if o.count >= emitFrom && !o.sel.Grouped {
+		o.layouts.learn(o.sel, &o.env.Row.Cells)
+	}
+	return nil
+}
+
+// appendDocument appends the row in env as SELECT JSON gives it.
+func (o *output) appendDocument() error {
+	for i, x := range o.sel.Exprs {
+		v, err := x.Eval(o.env)
+		if err != nil {
+			return err
+		}
+		o.json[i] = v
+	}
+	var mark int
+	o.rows, mark = types.BeginElement(o.rows)
+	o.rows = appendJSON(o.rows, o.sel.Names, o.ts, o.json)
+	types.EndElement(o.rows, mark)
 	return nil
 }
