@@ -414,3 +414,25 @@ func TestSchemaChangeCarriesTheWarning(t *testing.T) {
 		}
 	}
 }
+
+// TestDistinctOverShortPages: a page that ends, because enough was read for it, behind the only row of a partition goes on with that partition, which is
+// owed though nothing more of it is read.
+func TestDistinctOverShortPages(t *testing.T) {
+	e, n, s := smallTable(t)
+	want := map[string]bool{}
+	for k := range 30 {
+		must(t, e, s, fmt.Sprintf("INSERT INTO t (k, c) VALUES (%d, 1)", k))
+		want[fmt.Sprint(k)] = true
+	}
+	n.mu.workLimit = 1
+	run := func(text string, p *Params) (*Result, error) { return e.Query(context.Background(), s, text, p) }
+	for _, k := range ask(t, run, "SELECT DISTINCT k FROM t", 100) {
+		if !want[k] {
+			t.Errorf("%s again, or never written", k)
+		}
+		delete(want, k)
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
+	}
+}

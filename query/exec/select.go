@@ -232,12 +232,27 @@ func (w *walk) specify(spec *storage.ReadSpec) (empty bool, err error) {
 	w.dropped = int(t.NextColumn)-1 != len(t.Statics)+len(t.Regulars)
 	w.wantKey, w.wantRows = w.sel.UsesKey, w.sel.UsesClustering
 	w.r.env.Row.Table, w.r.env.Row.Now = t, w.r.env.Now
+	if err := w.goOnInside(); err != nil {
+		return false, err
+	}
 	*spec = storage.ReadSpec{Storage: t.Storage, NoRows: w.sel.Distinct, Reverse: w.sel.Reverse, Now: w.r.env.Now,
 		Count: w.sel.Counts && !w.dropped}
 	if spec.Slices, empty, err = w.sel.Where.Slices(&w.r.env); err == nil && w.sel.Where.Keys != nil && len(t.Clustering) == 0 {
 		spec.Slices = onlyRow
 	}
 	return empty, err
+}
+
+// goOnInside gives env the partition that the client's page goes on in: its row may still be owed, by a DISTINCT, when nothing more is read of it.
+func (w *walk) goOnInside() (err error) {
+	if !w.inside {
+		return nil
+	}
+	r := &w.r.env.Row
+	if r.Token, r.Key = w.token, w.key; w.wantKey {
+		r.KeyValues, err = w.sel.Table.SplitPartitionKey(r.KeyValues, w.key)
+	}
+	return err
 }
 
 // partitions are those that are named and that earlier pages have not read.
