@@ -118,6 +118,7 @@ func TestCounts(t *testing.T) {
 		"SELECT count(v) FROM t": false, "SELECT count(*), v FROM t": false, "SELECT count(*), max(c) FROM t": false, "SELECT count(*) FROM t GROUP BY k, j, c": false,
 		"SELECT count(*) FROM t WHERE v = 5 ALLOW FILTERING": false, "SELECT * FROM t": false, "SELECT count(*) FROM dropped": false,
 		"SELECT count(*) FROM t GROUP BY k, j PER PARTITION LIMIT 1": false, "SELECT DISTINCT k, j FROM t": false,
+		"SELECT k, count(*) FROM t WHERE k IN (1, 2) AND j = 2 GROUP BY k, j ORDER BY c": false,
 	} {
 		n.specs = nil
 		if _, err := e.Query(context.Background(), s, cql, testParams()); err != nil {
