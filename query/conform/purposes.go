@@ -163,6 +163,8 @@ func withoutEmptyPage(cassandra, nodedb []string) (rest []string, reason string)
 var failures = []struct{ statement, cassandra, nodedb *regexp.Regexp }{
 	{regexp.MustCompile(`^SELECT .* GROUP BY `), regexp.MustCompile(`^error 0x1300 Operation failed - received 0 responses and 1 failures: UNKNOWN from `), regexp.MustCompile(`^\(\d+\)$`)},
 	{regexp.MustCompile(`^SELECT .* GROUP BY `), regexp.MustCompile(`^error 0x000A Invalid value for the paging state$`), regexp.MustCompile(`^\(\d+\)$`)},
+	{regexp.MustCompile(`^SELECT .* GROUP BY `), regexp.MustCompile(`^error 0x1300 Operation failed - received 0 responses and 1 failures: UNKNOWN from `), regexp.MustCompile(`^error 0x2200 .*Key may not be empty: column `)},
+	{regexp.MustCompile(`^(INSERT|UPDATE|BEGIN) `), regexp.MustCompile(`^error 0x1500 Operation failed - received 0 responses and 1 failures: UNKNOWN from `), regexp.MustCompile(`^error 0x2200 line \d+:\d+ Invalid HEX constant \(0x\) for "\w+" of type tinyint; `)},
 	{regexp.MustCompile(`^(BEGIN .*)?DELETE `), regexp.MustCompile(`^error 0x1500 Operation failed - received 0 responses and 1 failures: UNKNOWN from `), regexp.MustCompile(`^error 0x2200 .*Invalid null value in condition for column `)},
 }
 
