@@ -32,7 +32,7 @@ func (c *rowCache) show(r *metrics.Registry) {
 		hits, _, _ := c.figures()
 		return float64(hits)
 	})
-	r.CounterFunc("nodedb_storage_row_cache_misses_total", "Rows that were asked of the row cache and had to be read.", func() float64 {
+	r.CounterFunc("nodedb_storage_row_cache_misses_total", "Times that the row cache was asked for a row in vain; a read may ask twice.", func() float64 {
 		_, misses, _ := c.figures()
 		return float64(misses)
 	})

@@ -323,3 +323,28 @@ func BenchmarkReadCached(b *testing.B) {
 		}
 	}
 }
+
+// TestRowCacheKeepsNothingBesideAWrite: what is read while a write of its partition is on its way, visible or not, is not kept.
+func TestRowCacheKeepsNothingBesideAWrite(t *testing.T) {
+	e := openTest(t, disk.Crashable())
+	defer func() { check(t, e.Close()) }()
+	apply(t, e, insert(testTable, "k", "a", 1, "v"))
+	write := []uint16{doubtSlot(testTable, tokenOf([]byte("k")))}
+	e.doubt.begin(write)
+	readOne(t, e, "k", "a")
+	if atHand(e, "k", "a") {
+		t.Error("given while a write is on its way")
+	}
+	e.doubt.end(write)
+	if atHand(e, "k", "a") {
+		t.Error("what was read beside a write was kept")
+	}
+	spec := oneRowOf(testTable, "k", "a")
+	look, _ := e.look(&spec)
+	e.doubt.begin(write)
+	e.doubt.end(write)
+	e.keep(&look, []byte("old"))
+	if _, _, size := e.rows.figures(); size != 0 {
+		t.Error("what was read before a write was kept after it")
+	}
+}
