@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"nodedb/coordinator"
@@ -67,6 +68,7 @@ func TestSpentWritesAreUsedByNobody(t *testing.T) {
 				all.Wait()
 			}
 			time.Sleep(time.Minute)
+			synctest.Wait()
 			if n := spent.Load(); n < 20 {
 				t.Errorf("%d of 400 requests were given back", n)
 			}
