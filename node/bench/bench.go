@@ -56,9 +56,10 @@ type Options struct {
 	Replication int               // factor; default 3, or the number of hosts if that is less
 	Consistency consistency.Level // default QUORUM; never ANY, at which nothing can be read
 	Keyspace    string
-	Keep        bool  // read the rows of an earlier run: make no tables, write no rows before
-	Files       fs.FS // the flights, for the workloads that read them
-	Pids        []int // of the server's processes; nil: those of this machine that listen on Hosts
+	Keep        bool   // read the rows of an earlier run: make no tables, write no rows before
+	Files       fs.FS  // the flights, for the workloads that read them
+	Copy        copier // what the workload load does instead of `nodedb load`; nil: that
+	Pids        []int  // of the server's processes; nil: those of this machine that listen on Hosts
 	Progress    io.Writer
 	Terminal    bool // Progress is one: the line is rewritten in place
 }
@@ -161,8 +162,8 @@ func (o *Options) workloads() (list []*Workload, err error) {
 	return list, nil
 }
 
-// Run runs workloads one after the other, each on a table of its own: makes it, writes its rows, warms, measures. The report holds the results
-// so far when the error is not nil.
+// Run runs workloads one after the other, each on a table of its own: makes it, writes its rows, warms, measures. One that failed
+// doesn't keep the others from running; the report holds the results when the error is not nil, too.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	list, err := o.workloads()
 	if err != nil {
@@ -189,18 +190,22 @@ func runList(ctx context.Context, o Options, list []*Workload) (*Report, error) 
 		return r, fmt.Errorf("%w: %w", ErrServer, err)
 	}
 	defer admin.Close()
+	var errs []error
 	var have *Table // with the rows of a file, which no workload changes
 	for _, w := range list {
 		results, err := runOne(ctx, &o, admin, w, have)
 		r.Results = append(r.Results, results...)
 		if err != nil {
-			return r, fmt.Errorf("%s: %w", w.Name, err)
+			errs = append(errs, fmt.Errorf("%s: %w", w.Name, err))
+			if ctx.Err() != nil || !(errors.Is(err, ErrServer) || errors.Is(err, ErrWrong)) {
+				break
+			}
 		}
-		if have = nil; w.Table.fill != nil {
+		if have = nil; w.Table.fill != nil && err == nil {
 			have = w.Table
 		}
 	}
-	return r, nil
+	return r, errors.Join(errs...)
 }
 
 // runOne makes a workload's table, unless it is the one that there is already, and runs it.

@@ -45,7 +45,7 @@ func Command(files fs.FS) *cli.Command {
 		OnUsageError: misused,
 		Flags:        loadFlags(),
 		Action:       func(c *cli.Context) error { return runLoad(c, files) },
-		Subcommands:  []*cli.Command{compareCommand(files), limitsCommand(), growthCommand(), volumeCommand(), nullCommand()},
+		Subcommands:  []*cli.Command{compareCommand(files), limitsCommand(files), growthCommand(), volumeCommand(), nullCommand()},
 	}
 }
 

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"text/tabwriter"
+	"slices"
 	"time"
 
 	"nodedb/coordinator/consistency"
@@ -22,45 +21,11 @@ type CompareOptions struct {
 	PeerSync string        // SYNC of the peer's command
 	Warm     time.Duration // of load on nodedb, after it started
 	PeerWarm time.Duration // and on the peer: a JVM that has not compiled yet is four times slower
-}
-
-// Comparison is what Compare gave: each system's passes, in the order in which they ran.
-type Comparison struct {
-	Nodes    int    `json:"nodes"`
-	Sync     string `json:"nodedb_sync"`
-	PeerSync string `json:"peer_sync"`
-	Passes   []Pass `json:"passes"`
-	Rows     []Row  `json:"rows"`
-}
-
-// Pass is one run of all workloads against one system.
-type Pass struct {
-	System string `json:"system"`
-	*Report
-}
-
-// Row is one workload with so many in flight: each side's mean of its passes, and the ratios.
-type Row struct {
-	Workload string  `json:"workload"`
-	InFlight int     `json:"in_flight"`
-	Own      Side    `json:"nodedb"`
-	Peer     Side    `json:"peer"`
-	CPU      float64 `json:"cpu_ratio"` // nodedb's CPU time an operation, divided by the peer's: less is better
-	Ops      float64 `json:"ops_ratio"` // operations a second, likewise: more is better
-	P99      float64 `json:"p99_ratio"` // less is better
-	RSS      float64 `json:"rss_ratio"` // less is better
-	Swing    float64 `json:"ops_swing"` // the largest difference between two passes of one system, as a share: how much to trust the row
-}
-
-// Side is a mean of passes.
-type Side struct {
-	OpsPerSec float64 `json:"ops_per_second"`
-	CPU       float64 `json:"cpu_us_per_op"`
-	P99       float64 `json:"p99_us"`
-	RSS       float64 `json:"resident_bytes"`
+	Half     bool          // then each workload at half of the rate that the peer reached, in an open loop, on both
 }
 
 // Compare runs the same load on nodedb and on a peer, one at a time, in both orders: nodedb, peer, peer, nodedb. The peer stays up, and warm, between its two passes.
+// With an error, the comparison has what there is nonetheless.
 func Compare(ctx context.Context, o CompareOptions) (*Comparison, error) {
 	if o.Nodes < 1 || o.Nodes > maxNodes {
 		return nil, fmt.Errorf("%w: %d nodes: want 1 to %d", ErrOptions, o.Nodes, maxNodes)
@@ -76,53 +41,136 @@ func Compare(ctx context.Context, o CompareOptions) (*Comparison, error) {
 	}
 	own := &ownSystem{binary: o.Binary, prefix: o.Prefix, sync: o.Sync}
 	peer := &peerSystem{command: o.Peer, prefix: o.Prefix, sync: o.PeerSync}
-	c := &Comparison{Nodes: o.Nodes, Sync: o.Sync, PeerSync: o.PeerSync}
-	for _, turn := range []struct {
-		s      system
-		warm   time.Duration
-		passes int
-	}{{own, o.Warm, 1}, {peer, o.PeerWarm, 2}, {own, o.Warm, 1}} {
-		if err := c.turn(ctx, &o, turn.s, turn.warm, turn.passes); err != nil {
-			return c, fmt.Errorf("%s: %w", turn.s.name(), err)
+	c := &Comparison{Nodes: o.Nodes, Sync: o.Sync, PeerName: peer.name(), PeerSync: o.PeerSync}
+	if slices.Contains(o.Load.Workloads, "load") {
+		done, err := peer.prepareCopy(o.Load.Files)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+	}
+	var errs []error
+	for _, t := range []turn{{own, o.Warm, 1, false, &c.Disk.Own}, {peer, o.PeerWarm, 2, o.Half, &c.Disk.Peer}, {own, o.Warm, 1, o.Half, &c.Disk.Own}} {
+		if err := c.turn(ctx, &o, &t); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", t.s.name(), err))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
 	c.summarize(own.name())
-	return c, nil
+	return c, errors.Join(errs...)
 }
 
 // maxNodes of one system on one machine.
 const maxNodes = 16
 
+// turn is one life of a system.
+type turn struct {
+	s      system
+	warm   time.Duration
+	passes int
+	half   bool   // then each workload at half of the peer's rate
+	disk   *int64 // what the flights take
+}
+
 // turn starts a system, warms it, runs all workloads so often, and throws it away.
-func (c *Comparison) turn(ctx context.Context, o *CompareOptions, s system, warm time.Duration, passes int) (err error) {
+func (c *Comparison) turn(ctx context.Context, o *CompareOptions, t *turn) (err error) {
 	say := func(format string, args ...any) {
 		if o.Load.Progress != nil {
-			fmt.Fprintf(o.Load.Progress, s.name()+": "+format+"\n", args...)
+			fmt.Fprintf(o.Load.Progress, t.s.name()+": "+format+"\n", args...)
 		}
 	}
 	begun := time.Now()
-	defer func() { err = errors.Join(err, s.wipe()) }()
-	hosts, pids, err := s.start(ctx, o.Nodes)
+	defer func() { err = errors.Join(err, t.s.wipe()) }()
+	hosts, pids, err := t.s.start(ctx, o.Nodes)
 	if err != nil {
 		return err
 	}
 	say("%d nodes answer after %.1f s", o.Nodes, time.Since(begun).Seconds())
 	load := o.Load
-	load.Hosts, load.Pids = hosts, pids
+	load.Hosts, load.Pids, load.Copy = hosts, pids, t.s.copier()
 	if load.Consistency == 0 {
 		load.Consistency = consistency.Quorum
 	}
-	if err := warmUp(ctx, load, warm, say); err != nil {
+	if load.Keyspace == "" {
+		load.Keyspace = DefaultKeyspace
+	}
+	if err := warmUp(ctx, load, t.warm, say); err != nil {
 		return err
 	}
-	for range passes {
-		r, err := Run(ctx, load)
-		if err != nil {
-			return err
-		}
+	var errs []error
+	for range t.passes {
+		errs = append(errs, c.pass(ctx, t.s, load))
+	}
+	if t.half {
+		errs = append(errs, c.atHalf(ctx, t.s, load))
+	}
+	if onlyFlights(&load) && ctx.Err() == nil {
+		*t.disk, err = t.s.disk(ctx, load.Keyspace, flightsTable.Name)
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// pass keeps what a run gave, be it whole or not.
+func (c *Comparison) pass(ctx context.Context, s system, load Options) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r, err := Run(ctx, load)
+	if r != nil && len(r.Results) > 0 {
 		c.Passes = append(c.Passes, Pass{s.name(), r})
 	}
-	return nil
+	return err
+}
+
+// atHalf runs each workload that takes a rate at half of what the peer reached, whatever it had in flight then.
+func (c *Comparison) atHalf(ctx context.Context, s system, load Options) error {
+	var errs []error
+	names := load.Workloads
+	load.InFlight = []int{halfInFlight}
+	for _, name := range names {
+		w, err := find(name)
+		if load.Rate = c.peerRate(name) / 2; err != nil || load.Rate == 0 || w.InFlight > 0 || len(w.Mix) == 0 {
+			continue
+		}
+		load.Workloads = []string{name}
+		errs = append(errs, c.pass(ctx, s, load))
+	}
+	return errors.Join(errs...)
+}
+
+// halfInFlight is how many operations may be under way in an open loop: far more than are while the server keeps up.
+const halfInFlight = 1024
+
+// peerRate is the most that the peer reached in a closed loop, in operations a second: the mean of its passes, with as many in flight as were best.
+func (c *Comparison) peerRate(workload string) (most float64) {
+	sides := map[int]*sums{}
+	for _, p := range c.Passes {
+		for i := range p.Results {
+			if res := &p.Results[i]; p.System == c.PeerName && p.Rate == 0 && res.Workload == workload {
+				if sides[res.InFlight] == nil {
+					sides[res.InFlight] = new(sums)
+				}
+				sides[res.InFlight].add(res)
+			}
+		}
+	}
+	for _, s := range sides {
+		mean, _ := s.mean()
+		most = max(most, mean.OpsPerSec)
+	}
+	return most
+}
+
+// onlyFlights reports whether nothing but the flights lies on disk.
+func onlyFlights(o *Options) bool {
+	for _, name := range o.Workloads {
+		if w, err := find(name); err != nil || w.Table != flightsTable {
+			return false
+		}
+	}
+	return true
 }
 
 // warmUp puts each workload on for its share of the time. What a cold server fails at is told, and is no error: it has to be warm when it is measured.
@@ -135,73 +183,17 @@ func warmUp(ctx context.Context, load Options, d time.Duration, say func(format 
 	load.Warm, load.Seconds, load.Ops, load.Rate, load.InFlight = 0, d/time.Duration(len(names)), 0, 0, nil
 	for _, name := range names {
 		load.Workloads = []string{name}
-		switch _, err := Run(ctx, load); {
-		case errors.Is(err, ErrServer) && ctx.Err() == nil:
-			say("while it was warmed: %v", err)
-		case err != nil:
-			return err
+		for end := time.Now().Add(load.Seconds); ; { // what has an end of its own, again and again
+			switch _, err := Run(ctx, load); {
+			case errors.Is(err, ErrServer) && ctx.Err() == nil:
+				say("while it was warmed: %v", err)
+			case err != nil:
+				return err
+			}
+			if !time.Now().Before(end) {
+				break
+			}
 		}
 	}
 	return nil
-}
-
-// summarize makes the rows.
-func (c *Comparison) summarize(own string) {
-	for i := range c.Passes[0].Results {
-		row := Row{Workload: c.Passes[0].Results[i].Workload, InFlight: c.Passes[0].Results[i].InFlight}
-		var counts [2]float64
-		var least, most [2]float64
-		for _, p := range c.Passes {
-			side, at := &row.Own, 0
-			if p.System != own {
-				side, at = &row.Peer, 1
-			}
-			res := &p.Results[i]
-			side.OpsPerSec += res.OpsPerSec
-			side.CPU += res.ServerCPU
-			side.P99 += float64(res.Latency.P99)
-			side.RSS += float64(res.ServerRSS)
-			if counts[at]++; counts[at] == 1 || res.OpsPerSec < least[at] {
-				least[at] = res.OpsPerSec
-			}
-			most[at] = max(most[at], res.OpsPerSec)
-		}
-		for at, side := range []*Side{&row.Own, &row.Peer} {
-			n := counts[at]
-			*side = Side{side.OpsPerSec / n, side.CPU / n, side.P99 / n, side.RSS / n}
-			row.Swing = max(row.Swing, ratio(most[at]-least[at], side.OpsPerSec))
-		}
-		row.CPU, row.Ops = ratio(row.Own.CPU, row.Peer.CPU), ratio(row.Own.OpsPerSec, row.Peer.OpsPerSec)
-		row.P99, row.RSS = ratio(row.Own.P99, row.Peer.P99), ratio(row.Own.RSS, row.Peer.RSS)
-		c.Rows = append(c.Rows, row)
-	}
-}
-
-// ratio is 0 where one side is not known: the processes' figures elsewhere than on Linux, the latencies of a load.
-func ratio(own, peer float64) float64 {
-	if peer == 0 {
-		return 0
-	}
-	return own / peer
-}
-
-// Print writes the table of ratios.
-func (c *Comparison) Print(out io.Writer) error {
-	if len(c.Rows) == 0 {
-		return nil
-	}
-	peer, r := c.Passes[1].System, c.Passes[0].Report
-	fmt.Fprintf(out, "%d nodes, replication %d, %s; nodedb syncs %s, %s syncs %s; %s client; mean of two passes, in both orders\n", c.Nodes, r.Replication,
-		r.Consistency, c.Sync, peer, c.PeerSync, r.Driver)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "\t\tnodedb\t\t\t\t%s\t\t\t\tnodedb / %s\t\t\t\t\t\n", peer, peer)
-	fmt.Fprintln(w, "workload\tin flight\tops/s\tµs CPU/op\tp99 ms\tMB\tops/s\tµs CPU/op\tp99 ms\tMB\tops/s\tCPU\tp99\tMB\tswing\t")
-	for _, row := range c.Rows {
-		fmt.Fprintf(w, "%s\t%d\t", row.Workload, row.InFlight)
-		for _, s := range []Side{row.Own, row.Peer} {
-			fmt.Fprintf(w, "%s\t%.1f\t%.2f\t%.0f\t", rate(s.OpsPerSec), s.CPU, s.P99/1000, s.RSS/(1<<20))
-		}
-		fmt.Fprintf(w, "%.2f\t%.2f\t%.2f\t%.2f\t%.0f%%\t\n", row.Ops, row.CPU, row.P99, row.RSS, 100*row.Swing)
-	}
-	return w.Flush()
 }

@@ -58,6 +58,9 @@ start)
   echo $! > %[1]s/pid
   until grep -q 'node is up' %[1]s/log; do kill -0 $(cat %[1]s/pid) || exit 1; sleep 0.05; done ;;
 pids) cat %[1]s/pid ;;
+copy) %[2]s shell "$2" -e "CONSISTENCY QUORUM; COPY $3 ($4) FROM '$5' WITH HEADER = true AND NULL = 'NA'" > %[1]s/copied 2>&1 || exit 1
+  echo $(($(wc -l < "$5") - 1)) ;;
+disk) echo 1000 ;;
 wipe)
   [ -f %[1]s/pid ] || exit 0
   kill $(cat %[1]s/pid)
@@ -131,7 +134,7 @@ func TestRatios(t *testing.T) {
 		pass("nodedb", 90, 2, 100, 1<<20), pass("other", 20, 8, 1000, 8<<20), pass("other", 30, 12, 3000, 8<<20), pass("nodedb", 110, 4, 300, 1<<20),
 	}}
 	c.summarize("nodedb")
-	want := Row{"w", 8, Side{100, 3, 200, 1 << 20}, Side{25, 10, 2000, 8 << 20}, 0.3, 4, 0.1, 0.125, 0.4}
+	want := Row{"w", 8, 0, Side{100, 3, 200, 1 << 20, 0}, Side{25, 10, 2000, 8 << 20, 0}, 0.3, 4, 0.1, 0.125, 0.4}
 	if got := c.Rows[0]; math.Abs(got.CPU-want.CPU) > 1e-9 || got != want {
 		t.Errorf("%+v", got)
 	}
@@ -141,10 +144,119 @@ func TestRatios(t *testing.T) {
 	}
 }
 
+// TestCompareFlights: each system loads the flights its own way, latencies are measured at half of the peer's rate, and what is on disk is compared.
+func TestCompareFlights(t *testing.T) {
+	const flights = 3000
+	dir, at := t.TempDir(), prefix(84)
+	script := filepath.Join(dir, "peer")
+	if err := os.WriteFile(script, fmt.Appendf(nil, peerScript, dir, nodedb(t), at), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Compare(t.Context(), CompareOptions{
+		Load:   Options{Workloads: []string{"load", "count"}, Ops: 2, Files: someFlights(t, flights)},
+		Binary: nodedb(t), Peer: script, Prefix: at, Nodes: 1, Sync: "batch", PeerSync: "periodic",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range c.Passes {
+		if p.Results[0].Ops != flights || p.Results[1].Ops != 2 {
+			t.Errorf("%s: %+v", p.System, p.Results)
+		}
+	}
+	asked, err := os.ReadFile(dir + "/asked")
+	if err != nil || strings.Count(string(asked), "copy "+at+".1") != 2 || !strings.Contains(string(asked), "disk nodedb_bench periodic") {
+		t.Errorf("asked %q, %v", asked, err)
+	}
+	// 3,000 flights in 17 columns are at least 20 bytes each, and no more than their CSV, as far as tables are counted and not logs.
+	if c.Disk.Peer != 1000 || c.Disk.Own < 20*flights || c.Disk.Own > 120*flights {
+		t.Errorf("on disk: %+v", c.Disk)
+	}
+	if v := c.Verdicts[len(c.Verdicts)-1]; v.What != "the flights on disk" || v.Met || len(c.Half) != 0 {
+		t.Errorf("%+v, %+v", v, c.Half)
+	}
+}
+
+// TestCompareAtHalf: the rate of the open loop is half of what the peer reached, on both.
+func TestCompareAtHalf(t *testing.T) {
+	dir, at := t.TempDir(), prefix(85)
+	script := filepath.Join(dir, "peer")
+	if err := os.WriteFile(script, fmt.Appendf(nil, peerScript, dir, nodedb(t), at), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Compare(t.Context(), CompareOptions{
+		Load:   Options{Workloads: []string{"insert"}, Ops: 1000, InFlight: []int{1, 64}},
+		Binary: nodedb(t), Peer: script, Prefix: at, Nodes: 1, Sync: "batch", PeerSync: "periodic", Half: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Rows) != 2 || len(c.Half) != 1 {
+		t.Fatalf("%+v, %+v", c.Rows, c.Half)
+	}
+	best := max(c.Rows[0].Peer.OpsPerSec, c.Rows[1].Peer.OpsPerSec)
+	if h := c.Half[0]; math.Abs(h.Rate-best/2) > 1 || h.Own.P99 <= 0 || h.Peer.P99 <= 0 || h.Own.OpsPerSec > 0.6*best {
+		t.Errorf("half of %.0f: %+v", best, h)
+	}
+}
+
+// TestCompareKeepsWhatItHas: the peer's second workload fails in its first pass, and later the peer is gone; what was measured is there, with the failure.
+func TestCompareKeepsWhatItHas(t *testing.T) {
+	dir, at := t.TempDir(), prefix(86)
+	script := filepath.Join(dir, "peer")
+	failing := strings.Replace(peerScript, "copy) ", "copy) echo the disk is full >&2; exit 1 ;;\nnever) ", 1)
+	if err := os.WriteFile(script, fmt.Appendf(nil, failing, dir, nodedb(t), at), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Compare(t.Context(), CompareOptions{
+		Load:   Options{Workloads: []string{"insert", "load", "read"}, Ops: 100, Rows: 100, Files: someFlights(t, 10)},
+		Binary: nodedb(t), Peer: script, Prefix: at, Nodes: 1, Sync: "batch", PeerSync: "periodic",
+	})
+	if err == nil || !strings.Contains(err.Error(), "the disk is full") {
+		t.Errorf("%v", err)
+	}
+	if len(c.Passes) != 4 || len(c.Rows) != 3 {
+		t.Fatalf("%d passes, rows %+v", len(c.Passes), c.Rows)
+	}
+	for _, row := range c.Rows {
+		if row.Own.OpsPerSec == 0 || (row.Peer.OpsPerSec == 0) != (row.Workload == "load") {
+			t.Errorf("%+v", row)
+		}
+	}
+	var out bytes.Buffer
+	if err := c.Print(&out); err != nil || !strings.Contains(out.String(), "read") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// TestVerdicts: what is wanted of a workload is asked of as many nodes and as much in flight as it was said for, and of nothing else.
+func TestVerdicts(t *testing.T) {
+	c := Comparison{Nodes: 3, Sync: "batch", PeerSync: "periodic",
+		Rows: []Row{{Workload: "insert", InFlight: 64, CPU: 0.2, RSS: 0.2}, {Workload: "insert", InFlight: 1024, CPU: 0.9, RSS: 0.3}, {Workload: "read", InFlight: 64, CPU: 0.17},
+			{Workload: "load", InFlight: 512, Ops: 5.5}, {Workload: "a", InFlight: 64, CPU: 0.9}},
+		Half: []Row{{Workload: "read", P99: 0.5}}, Disk: DiskUse{90, 100}}
+	c.judge()
+	var out bytes.Buffer
+	if err := printVerdicts(&out, c.Verdicts); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(strings.Fields(out.String()), " ")
+	want := "target figure wanted insert: CPU 0.200 <= 0.200 met read: CPU 0.170 <= 0.167 SHORT load: operations a second 5.500 >= 5.000 met " +
+		"read: p99 at half of the peer's rate 0.500 <= 0.333 SHORT resident memory, the largest share 0.300 <= 0.250 SHORT the flights on disk 0.900 <= 1.000 met"
+	if got != want {
+		t.Errorf("%s", got)
+	}
+	c.Nodes, c.PeerSync, c.Rows[0].Ops, c.Half, c.Disk = 1, "batch", 4, nil, DiskUse{}
+	if c.judge(); len(c.Verdicts) != 2 || c.Verdicts[0].What != "insert: operations a second" || c.Verdicts[0].Met {
+		t.Errorf("%+v", c.Verdicts)
+	}
+}
+
 // TestLimits: every limit and what nodedb does of it is measured, and nothing is left.
 func TestLimits(t *testing.T) {
 	dir := t.TempDir()
-	limits, err := Limits(t.Context(), LimitOptions{Binary: nodedb(t), Prefix: prefix(83), Dir: dir, Seconds: 50 * time.Millisecond, InFlight: 64, rows: 1000})
+	limits, err := Limits(t.Context(), LimitOptions{Binary: nodedb(t), Prefix: prefix(83), Dir: dir, Seconds: 50 * time.Millisecond, InFlight: 64, rows: 1000,
+		Files: someFlights(t, 1000)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +269,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%+v", l)
 		}
 	}
-	for _, name := range []string{"storage: write 100 B, synced, 64 waiting", "RPC: 200 B", "raw Pebble, synced every 10 ms", "null CQL server + Pebble Get"} {
+	for _, name := range []string{"storage: write 100 B, synced, 64 waiting", "RPC: 200 B", "raw Pebble, synced every 10 ms", "null CQL server + Pebble Get", "CQL: count(*), a row", ">= 60%"} {
 		if !strings.Contains(out.String(), name) {
 			t.Errorf("no %q in\n%s", name, out.String())
 		}

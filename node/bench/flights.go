@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"nodedb/node/demo"
@@ -148,11 +149,59 @@ func loadFlights(ctx context.Context, o *Options) (int64, error) {
 	return s.Rows, errors.Join(err, os.RemoveAll(dir))
 }
 
+// writeFlights writes the flights as CSV whose fields are the table's columns, which it gives, joined by commas: for programs that can't derive a field from others.
+func writeFlights(out io.Writer, files fs.FS) (columns string, err error) {
+	in, done, err := demo.OpenFlights(files)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	r, w := csv.NewReader(in), csv.NewWriter(out)
+	header, err := r.Read()
+	if err != nil {
+		return "", err
+	}
+	noColumn := func(name string) bool { return name == "year" || name == "month" } // day is the date
+	names := slices.DeleteFunc(slices.Clone(header), noColumn)
+	day := slices.Index(names, "day")
+	if err := w.Write(names); err != nil {
+		return "", err
+	}
+	_, derive := demo.DeriveDay(header)
+	for fields := []string(nil); ; fields = fields[:0] {
+		record, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			w.Flush()
+			return strings.Join(names, ","), w.Error()
+		}
+		if err != nil {
+			return "", err
+		}
+		date, err := derive(record)
+		if err != nil {
+			return "", err
+		}
+		for i, v := range record {
+			if !noColumn(header[i]) {
+				fields = append(fields, v)
+			}
+		}
+		fields[day] = date[0]
+		if err := w.Write(fields); err != nil {
+			return "", err
+		}
+	}
+}
+
 // measureLoad is the workload that writes a file: an operation is a row, and latencies are not known.
 func measureLoad(ctx context.Context, o *Options, w *Workload) ([]Result, error) {
 	m := meter{pids: o.Pids}
 	begun, before := time.Now(), m.read()
-	rows, err := w.Table.fill(ctx, o)
+	fill := w.Table.fill
+	if o.Copy != nil {
+		fill = o.Copy
+	}
+	rows, err := fill(ctx, o)
 	if err != nil {
 		return nil, err
 	}

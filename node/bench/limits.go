@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -22,6 +23,7 @@ type LimitOptions struct {
 	Binary   string // nodedb's
 	Prefix   string // first three numbers of the addresses
 	Dir      string // where stores are made and removed; "": a temporary folder
+	Files    fs.FS  // the flights, that are scanned
 	Seconds  time.Duration
 	InFlight int
 	Progress io.Writer
@@ -34,6 +36,7 @@ type Limit struct {
 	Bound  string       `json:"bound"` // what the limit is
 	Limit  storage.Cost `json:"limit"`
 	Nodedb storage.Cost `json:"nodedb"`
+	Wanted float64      `json:"wanted,omitempty"` // the limit's CPU time an operation as a share of nodedb's; 0: nothing is
 }
 
 // Limits measures, one after the other and each by turns where it can: raw Pebble against the storage engine, bytes over loopback against node/rpc, and a
@@ -58,7 +61,7 @@ func Limits(ctx context.Context, o LimitOptions) (limits []Limit, err error) {
 		return nil, err
 	}
 	for _, l := range stores {
-		limits = append(limits, Limit{"storage: " + l.Name, "raw Pebble", l.Raw, l.Engine})
+		limits = append(limits, Limit{"storage: " + l.Name, "raw Pebble", l.Raw, l.Engine, 0})
 	}
 	say("loopback and node/rpc")
 	for _, window := range []int{1, 64, 256} {
@@ -70,7 +73,12 @@ func Limits(ctx context.Context, o LimitOptions) (limits []Limit, err error) {
 	}
 	say("a CQL server that does nothing, and a node")
 	whole, err := measureWhole(ctx, &o, stores)
-	return append(limits, whole...), err
+	if limits = append(limits, whole...); err != nil || o.Files == nil {
+		return limits, err
+	}
+	say("scans of all flights, from disk to frame")
+	scans, err := measureScans(ctx, &o)
+	return append(limits, scans...), err
 }
 
 // Which of the storage limits a whole node is compared with.
@@ -99,13 +107,49 @@ func measureWhole(ctx context.Context, o *LimitOptions, stores []storage.Limit) 
 	}
 	in := fmt.Sprintf(", %d in flight", o.InFlight)
 	return []Limit{
-		{"CQL: insert 100 B, synced" + in, "raw Pebble, synced, 64 waiting", stores[storageSynced64].Raw, synced[0]},
-		{"CQL: insert 100 B, synced every 10 s" + in, "raw Pebble, synced every 10 ms", stores[storagePeriodic].Raw, periodic[0]},
-		{"CQL: insert 100 B, synced" + in, "nodedb, synced every 10 s", periodic[0], synced[0]},
-		{"CQL: insert 100 B, synced" + in, "null CQL server", null[0], synced[0]},
-		{"CQL: insert 100 B, synced" + in, "null CQL server + raw Pebble", after(null[0], stores[storageSynced64].Raw), synced[0]},
-		{"CQL: read one row" + in, "null CQL server + Pebble Get", after(null[0], stores[storageRead].Raw), synced[1]},
+		{"CQL: insert 100 B, synced" + in, "raw Pebble, synced, 64 waiting", stores[storageSynced64].Raw, synced[0], wholeWanted},
+		{"CQL: insert 100 B, synced every 10 s" + in, "raw Pebble, synced every 10 ms", stores[storagePeriodic].Raw, periodic[0], wholeWanted},
+		{"CQL: insert 100 B, synced" + in, "nodedb, synced every 10 s", periodic[0], synced[0], wholeWanted},
+		{"CQL: insert 100 B, synced" + in, "null CQL server", null[0], synced[0], 0},
+		{"CQL: insert 100 B, synced" + in, "null CQL server + raw Pebble", after(null[0], stores[storageSynced64].Raw), synced[0], 0},
+		{"CQL: read one row" + in, "null CQL server + Pebble Get", after(null[0], stores[storageRead].Raw), synced[1], wholeWanted},
 	}, nil
+}
+
+// What is wanted: a share of the limit of a whole node, and rows of a scan, from storage to frame, in a second of one core.
+const (
+	wholeWanted = 0.6
+	scanWanted  = 5_000_000
+)
+
+// measureScans reads all flights from the tables of a node that was stopped and started, so that no row is in memory alone. An operation is a row.
+func measureScans(ctx context.Context, o *LimitOptions) (limits []Limit, err error) {
+	s := &ownSystem{binary: o.Binary, prefix: o.Prefix, sync: "batch"}
+	defer func() { err = errors.Join(err, s.wipe()) }()
+	hosts, pids, err := s.start(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	run := Options{Hosts: hosts, Pids: pids, Files: o.Files, Seconds: o.Seconds, Warm: min(o.Seconds, maxLimitWarm), Workloads: []string{"load"}}
+	loaded, err := Run(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	if run.Pids, err = s.restart(ctx); err != nil {
+		return nil, err
+	}
+	run.Workloads, run.Keep = []string{"count", "paged"}, true
+	r, err := Run(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	rows := float64(loaded.Results[0].Ops)
+	for i, name := range []string{"CQL: count(*), a row", "CQL: two columns of all rows, a row"} {
+		res := &r.Results[i]
+		limits = append(limits, Limit{name, "5M rows/s a core", storage.Cost{PerSecond: scanWanted, CPU: 1e6 / scanWanted},
+			storage.Cost{PerSecond: res.OpsPerSec * rows, CPU: res.ServerCPU / rows}, 1})
+	}
+	return limits, nil
 }
 
 // after is one thing done after the other, by as many.
@@ -114,7 +158,7 @@ func after(a, b storage.Cost) storage.Cost {
 }
 
 // measureSystem starts one node, runs workloads over CQL, and throws it away. CPU is the server process's.
-func measureSystem(ctx context.Context, o *LimitOptions, s system, workloads ...string) (costs []storage.Cost, err error) {
+func measureSystem(ctx context.Context, o *LimitOptions, s server, workloads ...string) (costs []storage.Cost, err error) {
 	defer func() { err = errors.Join(err, s.wipe()) }()
 	hosts, pids, err := s.start(ctx, 1)
 	if err != nil {
@@ -179,15 +223,26 @@ func (s *nullSystem) wipe() error {
 	return err
 }
 
-// PrintLimits writes the table.
+// PrintLimits writes the table. What is wanted is judged by CPU: the client takes its share of the cores, and a rate says how much that was.
 func PrintLimits(out io.Writer, limits []Limit) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "what\tthe limit\tlimit ops/s\tµs CPU\tnodedb ops/s\tµs CPU\tof its rate\tof its CPU")
+	fmt.Fprintln(w, "what\tthe limit\tlimit ops/s\tµs CPU\tnodedb ops/s\tµs CPU\tof its rate\tof its CPU\twanted of its CPU\t")
 	for _, l := range limits {
-		fmt.Fprintf(w, "%s\t%s\t%.0f\t%.2f\t%.0f\t%.2f\t%s\t%s\n", l.Name, l.Bound, l.Limit.PerSecond, l.Limit.CPU, l.Nodedb.PerSecond, l.Nodedb.CPU,
-			share(l.Nodedb.PerSecond, l.Limit.PerSecond), share(l.Limit.CPU, l.Nodedb.CPU))
+		wanted := "\t"
+		if l.Wanted > 0 {
+			wanted = fmt.Sprintf(">= %.0f%%\t%s", 100*l.Wanted, metOrShort(ratio(l.Limit.CPU, l.Nodedb.CPU) >= l.Wanted))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.0f\t%.2f\t%.0f\t%.2f\t%s\t%s\t%s\n", l.Name, l.Bound, l.Limit.PerSecond, l.Limit.CPU, l.Nodedb.PerSecond, l.Nodedb.CPU,
+			share(l.Nodedb.PerSecond, l.Limit.PerSecond), share(l.Limit.CPU, l.Nodedb.CPU), wanted)
 	}
 	return w.Flush()
+}
+
+func metOrShort(met bool) string {
+	if met {
+		return "met"
+	}
+	return "SHORT"
 }
 
 func share(part, whole float64) string {

@@ -32,9 +32,12 @@ func compareCommand(files fs.FS) *cli.Command {
 	return &cli.Command{
 		Name:  "compare",
 		Usage: "the same load on nodedb and on a peer, one at a time, in both orders; one table of ratios",
-		Description: "The peer's command takes start N, wipe and pids; SYNC in its environment is --peer-sync. node/bench/peer/cassandra in nodedb's repository is\n" +
-			"one (it needs java 17 and mvn). Order: nodedb, peer, peer, nodedb.\n\n" +
-			"Example: nodedb bench compare --peer node/bench/peer/cassandra --nodes 3 --only insert,read --seconds 20",
+		Description: "The peer's command takes start N, wipe, pids, copy and disk; SYNC in its environment is --peer-sync. node/bench/peer/cassandra in nodedb's\n" +
+			"repository is one (it needs java 17, mvn, and python3 for cqlsh). Order: nodedb, peer, peer, nodedb. The workload load is each system's own: `nodedb load`, and what the\n" +
+			"peer's command copy does. Where all workloads are over the flights, what they take on disk is compared, too. Exit status 1: something failed; what there is\n" +
+			"is printed nonetheless.\n\n" +
+			"Example: nodedb bench compare --peer node/bench/peer/cassandra --nodes 3 --only insert,read --seconds 20 --half\n" +
+			"         nodedb bench compare --peer node/bench/peer/cassandra --only insert,read --in-flight 1,4,16,64,256,1024 --seconds 3",
 		OnUsageError: misused,
 		Flags: append(flags, addressFlag(),
 			&cli.StringFlag{Name: "peer", Usage: "`COMMAND` that starts and stops the peer"},
@@ -42,6 +45,7 @@ func compareCommand(files fs.FS) *cli.Command {
 			&cli.StringFlag{Name: "sync", Usage: "nodedb's commitlog_sync: batch (synced before the answer) or periodic", Value: "batch"},
 			&cli.StringFlag{Name: "peer-sync", Usage: "the peer's: periodic or batch", Value: "periodic"},
 			&cli.Float64Flag{Name: "warm", Usage: "`SECONDS` of load on the peer before it is measured", Value: defaultPeerWarm},
+			&cli.BoolFlag{Name: "half", Usage: "then each workload at half of the rate that the peer reached, in an open loop: latencies at the same load"},
 			&cli.Float64Flag{Name: "own-warm", Usage: "`SECONDS` of load on nodedb before it is measured", Value: defaultOwnWarm},
 		),
 		Action: func(c *cli.Context) error { return runCompare(c, files) },
@@ -73,21 +77,21 @@ func runCompare(c *cli.Context, files fs.FS) error {
 	defer cancel()
 	result, err := Compare(ctx, CompareOptions{
 		Load: load, Binary: binary, Peer: c.String("peer"), Prefix: c.String("addresses"), Nodes: c.Int("nodes"), Sync: c.String("sync"),
-		PeerSync: c.String("peer-sync"), Warm: seconds(c.Float64("own-warm")), PeerWarm: seconds(c.Float64("warm")),
+		PeerSync: c.String("peer-sync"), Warm: seconds(c.Float64("own-warm")), PeerWarm: seconds(c.Float64("warm")), Half: c.Bool("half"),
 	})
 	switch {
 	case errors.Is(err, ErrOptions):
 		return misuse("%v", err)
-	case err != nil:
+	case result == nil:
 		return err
 	case c.Bool("json"):
-		return printJSON(c.App.Writer, result)
+		return errors.Join(printJSON(c.App.Writer, result), err)
 	default:
-		return result.Print(c.App.Writer)
+		return errors.Join(result.Print(c.App.Writer), err)
 	}
 }
 
-func limitsCommand() *cli.Command {
+func limitsCommand(files fs.FS) *cli.Command {
 	return &cli.Command{
 		Name:         "limits",
 		Usage:        "what this machine can do (raw Pebble, loopback, a CQL server that does nothing), and nodedb beside it",
@@ -98,12 +102,12 @@ func limitsCommand() *cli.Command {
 			&cli.Float64Flag{Name: "seconds", Usage: "`SECONDS` for each figure", Value: 3},
 			&cli.IntFlag{Name: "in-flight", Usage: "`N` CQL operations under way at once", Value: DefaultInFlight},
 		},
-		Action: runLimits,
+		Action: func(c *cli.Context) error { return runLimits(c, files) },
 	}
 }
 
-func runLimits(c *cli.Context) error {
-	o := LimitOptions{Prefix: c.String("addresses"), Dir: c.String("data"), Seconds: seconds(c.Float64("seconds")), InFlight: c.Int("in-flight")}
+func runLimits(c *cli.Context, files fs.FS) error {
+	o := LimitOptions{Files: files, Prefix: c.String("addresses"), Dir: c.String("data"), Seconds: seconds(c.Float64("seconds")), InFlight: c.Int("in-flight")}
 	return ownNodes(c, func(ctx context.Context, binary string, progress io.Writer) (any, func(io.Writer) error, error) {
 		o.Binary, o.Progress = binary, progress
 		limits, err := Limits(ctx, o)

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,14 +17,26 @@ import (
 	"nodedb/node/proc"
 )
 
-// system is a database that can be started, measured and thrown away.
-type system interface {
+// server can be started, measured and thrown away.
+type server interface {
 	name() string
 	// start starts n nodes without data and gives their CQL addresses and processes.
 	start(ctx context.Context, n int) (hosts []string, pids []int, err error)
 	// wipe stops them and deletes what they wrote.
 	wipe() error
 }
+
+// system is a database to compare.
+type system interface {
+	server
+	// copier is how it loads the flights from a file; nil: by `nodedb load`.
+	copier() copier
+	// disk gives what a table takes on all nodes' disks, logs left out, in bytes. Nothing else may be there. Nothing can be asked of the nodes any more.
+	disk(ctx context.Context, keyspace, table string) (int64, error)
+}
+
+// copier writes all flights into the empty table, and gives how many.
+type copier = func(ctx context.Context, o *Options) (rows int64, err error)
 
 // ownSystem is nodedb, by its own binary.
 type ownSystem struct {
@@ -55,6 +69,37 @@ func (s *ownSystem) start(ctx context.Context, n int) (hosts []string, pids []in
 	return hosts, pids, nil
 }
 
+// restart stops the nodes in peace and starts them on what they have.
+func (s *ownSystem) restart(ctx context.Context) (pids []int, err error) {
+	if err := errors.Join(s.cluster.Stop(), s.cluster.Start(ctx)); err != nil {
+		return nil, err
+	}
+	for _, m := range s.cluster.Nodes {
+		pids = append(pids, m.Pid())
+	}
+	return pids, nil
+}
+
+func (s *ownSystem) copier() copier { return nil }
+
+// disk stops the nodes, so that nothing is in their logs alone, and counts the engine's tables.
+func (s *ownSystem) disk(context.Context, string, string) (sum int64, err error) {
+	if err := s.cluster.Stop(); err != nil {
+		return 0, err
+	}
+	err = filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".sst" {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	return sum, err
+}
+
 func (s *ownSystem) wipe() error {
 	if s.cluster == nil {
 		return nil
@@ -69,11 +114,15 @@ func (s *ownSystem) wipe() error {
 //	COMMAND start N   starts N nodes, that answer CQL on port 9042 of the first N addresses, when it returns
 //	COMMAND wipe      stops them and deletes their data
 //	COMMAND pids      prints their process ids
+//	COMMAND copy HOST TABLE COLUMNS FILE   loads a CSV file with a header into KEYSPACE.TABLE by the database's own program, NA for no value, at QUORUM;
+//	                                       prints how many rows
+//	COMMAND disk KEYSPACE TABLE            writes a table out of memory, and prints the bytes that it takes on all disks
 //
 // SYNC in its environment says when they sync: periodic or batch.
 type peerSystem struct {
-	command, prefix string
-	sync            string
+	command, prefix  string
+	sync             string
+	flights, columns string // a CSV file, and the table's columns in its order, by commas
 }
 
 func (s *peerSystem) name() string { return filepath.Base(strings.Fields(s.command)[0]) }
@@ -126,6 +175,55 @@ func (s *peerSystem) start(ctx context.Context, n int) (hosts []string, pids []i
 		return nil, nil, fmt.Errorf("%s pids: %d processes, want %d", s.command, len(pids), n)
 	}
 	return hosts, pids, nil
+}
+
+// prepareCopy writes the file that copier loads; done removes it.
+func (s *peerSystem) prepareCopy(files fs.FS) (done func(), err error) {
+	f, err := os.CreateTemp("", "nodedb-bench-flights-*.csv")
+	if err != nil {
+		return nil, err
+	}
+	done = func() { _ = os.Remove(f.Name()) }
+	s.flights = f.Name()
+	if s.columns, err = writeFlights(f, files); err != nil {
+		done()
+		return nil, errors.Join(err, f.Close())
+	}
+	return done, f.Close()
+}
+
+// copier has the peer's own program load the flights, from a file that has the table's columns.
+func (s *peerSystem) copier() copier {
+	return func(ctx context.Context, o *Options) (int64, error) {
+		if s.flights == "" {
+			return 0, errors.New("the file of flights was not written")
+		}
+		host, _, err := net.SplitHostPort(o.Hosts[0])
+		if err != nil {
+			return 0, err
+		}
+		text, err := s.run(ctx, "copy", host, o.Keyspace+"."+flightsTable.Name, s.columns, s.flights)
+		if err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrServer, err)
+		}
+		return s.number("copy", text)
+	}
+}
+
+func (s *peerSystem) number(command, text string) (int64, error) {
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	if err != nil {
+		err = fmt.Errorf("%s %s: %q is no number", s.command, command, text)
+	}
+	return n, err
+}
+
+func (s *peerSystem) disk(ctx context.Context, keyspace, table string) (int64, error) {
+	text, err := s.run(ctx, "disk", keyspace, table)
+	if err != nil {
+		return 0, err
+	}
+	return s.number("disk", text)
 }
 
 func (s *peerSystem) wipe() error {
