@@ -60,7 +60,7 @@ type WriterOptions struct {
 
 // NewWriter writes to conn. The caller runs Run in a goroutine that it waits for.
 func NewWriter(conn net.Conn, o WriterOptions) *Writer {
-	return &Writer{conn: conn, raw: rawConn(conn), timeout: o.Timeout, drained: o.Drained, cork: o.Cork, wake: wake.NewBell()}
+	return &Writer{conn: conn, raw: wake.Raw(conn), timeout: o.Timeout, drained: o.Drained, cork: o.Cork, wake: wake.NewBell()}
 }
 
 // Compress says that STARTUP agreed on a compression: frames that are begun from now on may be compressed.
@@ -160,7 +160,7 @@ func (w *Writer) writeBurst() bool {
 	b := w.take()
 	w.mu.Unlock()
 	out := w.pack(&b)
-	n := writeSome(w.raw, out)
+	n := wake.WriteSome(w.raw, out)
 	w.mu.Lock()
 	w.mu.rest = append(w.mu.rest, out[n:]...)
 	w.mu.writing = 0
