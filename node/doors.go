@@ -51,7 +51,7 @@ func (n *Node) listen(port int) (net.Listener, error) {
 func (n *Node) serveDoors() error {
 	n.measure()
 	engine := query.NewEngine(n.cluster, query.Options{
-		ReleaseVersion: cassandraRelease, MaxPreparedCost: int64(n.Config.PreparedCacheSize), Exec: exec.Options{Now: n.Host.Wall, UUID: n.Host.NewID},
+		ReleaseVersion: cassandraRelease, MaxPreparedCost: int64(n.Config.PreparedCacheSize), Exec: exec.Options{Now: n.Host.Wall, UUID: n.Host.NewID, Guardrails: &n.Config.Guardrails},
 	})
 	n.doors.engine = engine
 	cql, err := n.listen(n.Config.NativeTransportPort)

@@ -76,6 +76,8 @@ type Config struct {
 
 	LogLevel  string `key:"log_level" default:"info" one:"debug info warn error" help:"debug, info, warn or error"`
 	LogFormat string `key:"log_format" default:"text" one:"text json" help:"text or json"`
+
+	Guardrails
 }
 
 // Key describes one setting, for flags and documentation.
@@ -90,13 +92,14 @@ func (k Key) Flag() string { return strings.ReplaceAll(k.Name, "_", "-") }
 // Variable is the setting's environment name.
 func (k Key) Variable() string { return "NODEDB_" + strings.ToUpper(k.Name) }
 
+// fields are those of Config that are settings.
+var fields = slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[Config]()), func(f reflect.StructField) bool { return f.Anonymous })
+
 // Keys lists all settings in the order of Config.
 func Keys() []Key {
-	t := reflect.TypeFor[Config]()
-	keys := make([]Key, t.NumField())
-	for i := range keys {
-		f := t.Field(i)
-		keys[i] = Key{f.Tag.Get("key"), f.Tag.Get("default"), f.Tag.Get("help"), f.Type.Kind() == reflect.Slice}
+	var keys []Key
+	for _, f := range fields {
+		keys = append(keys, Key{f.Tag.Get("key"), f.Tag.Get("default"), f.Tag.Get("help"), f.Type.Kind() == reflect.Slice})
 	}
 	return keys
 }
@@ -115,12 +118,12 @@ func Default() *Config {
 // Set gives a setting its value from text.
 func (c *Config) Set(name, text string) error {
 	v := reflect.ValueOf(c).Elem()
-	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("key") == name {
+	for _, f := range fields {
+		if f.Tag.Get("key") == name {
 			text = strings.TrimSpace(text)
-			err := oneOf(v.Type().Field(i).Tag.Get("one"), text)
+			err := oneOf(f.Tag.Get("one"), text)
 			if err == nil {
-				err = setField(v.Field(i), text)
+				err = setField(v.FieldByIndex(f.Index), text)
 			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
@@ -141,6 +144,11 @@ func setField(f reflect.Value, text string) error {
 			return fmt.Errorf("want a whole number, got %q", text)
 		}
 		*p = n
+	case *bool:
+		if err := oneOf("true false", text); err != nil {
+			return err
+		}
+		*p = text == "true"
 	case *[]string:
 		*p = nil
 		for _, item := range strings.Split(text, ",") {
@@ -237,6 +245,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%w: num_tokens: want 1 to 1024, got %d", ErrConfig, c.NumTokens)
 	case c.MaxFrameSize < 4<<10 || c.MaxFrameSize > 256<<20:
 		return fmt.Errorf("%w: native_transport_max_frame_size: want 4KiB to 256MiB, got %d bytes", ErrConfig, c.MaxFrameSize)
+	case c.BatchSizeFail < 1 || c.BatchSizeFail > 16<<20:
+		return fmt.Errorf("%w: batch_size_fail_threshold: want 1B to 16MiB, got %d bytes", ErrConfig, c.BatchSizeFail)
 	case c.PreparedCacheSize < 1<<20:
 		return fmt.Errorf("%w: prepared_statements_cache_size: want 1MiB or more, got %d bytes", ErrConfig, c.PreparedCacheSize)
 	}

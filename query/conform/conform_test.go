@@ -26,11 +26,23 @@ var (
 
 const folder = "../../testdata/conform"
 
-// startNode runs a real node of a cluster of one, its disk in memory, and gives its CQL address.
-func startNode(t *testing.T) string {
+// settings are the files that say how the node of a script is configured, by how the script's name begins. Cassandra reads the same lines.
+var settings = map[string]string{"guardrails": folder + "/guardrails.yaml", "forbidden": folder + "/forbidden.yaml"}
+
+// settingsOf gives a script's settings; "": those that nothing was said about.
+func settingsOf(script string) string {
+	kind, _, _ := strings.Cut(script, "_")
+	return settings[kind]
+}
+
+// startNode runs a real node of a cluster of one with some settings, its disk in memory, and gives its CQL address.
+func startNode(t *testing.T, settings string) string {
 	t.Helper()
-	c := config.Default()
-	c.Listen, c.Data = fmt.Sprintf("127.45.%d.1", 1+os.Getpid()%250), "data"
+	c, err := config.Load(settings, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Listen, c.Data = fmt.Sprintf("127.45.%d.%d", 1+os.Getpid()%250, 1+len(settings)), "data"
 	n, err := node.Start(t.Context(), node.Options{
 		Config: c, FS: disk.Crashable(), Logger: slog.New(slog.DiscardHandler), Progress: func(string) {},
 		Fatal: func(err error) { t.Errorf("the node stopped: %v", err) },
@@ -122,9 +134,14 @@ func answers(ctx context.Context, addr, name string, steps []Step) ([][]string, 
 
 // TestRecorded plays every script on a real node and holds its answers to those recorded from Cassandra, or to those that differ on purpose.
 func TestRecorded(t *testing.T) {
-	addr := startNode(t)
+	nodes := map[string]string{} // addresses, by settings
 	var sum tally
 	for _, name := range scripts(t) {
+		addr, ok := nodes[settingsOf(name)]
+		if !ok {
+			addr = startNode(t, settingsOf(name))
+			nodes[settingsOf(name)] = addr
+		}
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			steps, file := load(t, name)

@@ -49,7 +49,7 @@ func TestDifferential(t *testing.T) {
 		t.Skip("-differential N asks a Cassandra too")
 	}
 	began := time.Now()
-	d := &duel{t: t, nodedb: startNode(t), seed: *randomSeed, left: *differential, reasons: map[string]int{}}
+	d := &duel{t: t, nodedb: startNode(t, ""), seed: *randomSeed, left: *differential, reasons: map[string]int{}}
 	var all sync.WaitGroup
 	for i := range duelists {
 		all.Go(func() {
@@ -322,7 +322,7 @@ func (p *pair) empty(ctx context.Context) error {
 
 // Random statements are CQL: nodedb understands them all, and most of them do something. No Cassandra is needed.
 func TestRandomStatements(t *testing.T) {
-	addr := startNode(t)
+	addr := startNode(t, "")
 	fine, all := 0, 0
 	for seed := range uint64(3) {
 		steps := Random(seed, 200)

@@ -3,7 +3,7 @@ package exec
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"slices"
 
 	"nodedb/coordinator"
 	"nodedb/node/row"
@@ -34,6 +34,7 @@ func (x *Executor) Batch(ctx context.Context, kind cql.BatchKind, items []BatchI
 		return nil, wireError(err)
 	}
 	res.TraceID = r.trace
+	res.Warnings = append(res.Warnings, r.warnings...)
 	return res, nil
 }
 
@@ -88,20 +89,25 @@ func (r *request) apply(kind cql.BatchKind, writes []coordinator.Write) (*Result
 	if err := checkWriteLevel(r.params.Level); err != nil {
 		return nil, err
 	}
+	if err := r.guardWriteLevel(); err != nil {
+		return nil, err
+	}
 	writes, err := merge(writes)
 	if err != nil {
 		return nil, err
 	}
-	res := &Result{Kind: ResultVoid}
-	size := 0
+	size, tables := 0, []string(nil)
 	for i := range writes {
 		size += writes[i].Mutation.Size()
+		if name := writes[i].Table.Keyspace + "." + writes[i].Table.Name; !slices.Contains(tables, name) {
+			tables = append(tables, name)
+		}
 	}
-	switch {
-	case size > plan.MaxBatchSize:
+	if size > plan.MaxBatchSize {
 		return nil, wire.Errorf(wire.CodeInvalid, "Batch too large: it has %d bytes, the limit is %d", size, plan.MaxBatchSize)
-	case size > plan.WarnBatch:
-		res.Warnings = append(res.Warnings, fmt.Sprintf("Batch is of size %d bytes, exceeding the warning threshold of %d", size, plan.WarnBatch))
+	}
+	if err := r.guardBatch(kind, tables, len(writes), size); err != nil {
+		return nil, err
 	}
 	req := &coordinator.WriteRequest{Level: r.params.Level, Kind: coordinator.WriteBatch, Writes: writes, Trace: r.trace}
 	if kind == cql.Unlogged {
@@ -110,7 +116,7 @@ func (r *request) apply(kind cql.BatchKind, writes []coordinator.Write) (*Result
 	if err := r.send(req); err != nil {
 		return nil, err
 	}
-	return res, nil
+	return &Result{Kind: ResultVoid}, nil
 }
 
 // partitionID is what makes two mutations one.

@@ -35,6 +35,9 @@ func (r *request) change(c *plan.Change) (*Result, error) {
 			}
 		}
 	}
+	if err := r.guardChange(&ch); err != nil {
+		return nil, err
+	}
 	// Not checked against the catalog here: it may be behind, and the metadata log judges on the newest.
 	target, warning, err := r.x.cluster.ChangeSchema(r.ctx, &ch)
 	if err != nil {

@@ -84,8 +84,7 @@ func failureError(f *coordinator.Failure, err error) error {
 	return e
 }
 
-// reasonUnknown is the failure code of section 9 that fits what replicas fail of here: none of the others (too many
-// tombstones, indexes …) exists.
+// reasonUnknown is the failure code of section 9 that fits what replicas fail of here: none of the others (indexes, …) exists.
 const reasonUnknown = 0x0000
 
 // schemaError maps what schema.Apply and the metadata log answer.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nodedb/coordinator/consistency"
+	"nodedb/node/config"
 	"nodedb/node/row"
 	"nodedb/node/trace"
 	"nodedb/query/plan"
@@ -110,12 +111,14 @@ type Executor struct {
 	rooms   rooms
 	results sync.Pool // of *[]byte: memory of results' rows
 	started starts
+	guards  guardrails
 }
 
 // Options of New.
 type Options struct {
-	Now            func() time.Time // default time.Now: what now() and currentTimestamp() show
-	UUID           func() [16]byte  // random ids; default crypto/rand
+	Guardrails     *config.Guardrails // nil: the defaults
+	Now            func() time.Time   // default time.Now: what now() and currentTimestamp() show
+	UUID           func() [16]byte    // random ids; default crypto/rand
 	ReleaseVersion string
 }
 
@@ -134,6 +137,7 @@ func New(c Cluster, o Options) *Executor {
 	}
 	x := &Executor{
 		cluster: c, system: virtual.Keyspaces(), release: o.ReleaseVersion,
+		guards:  newGuardrails(o.Guardrails),
 		sources: plan.Sources{Now: o.Now, UUID: o.UUID, Timeuuid: generator.Next},
 	}
 	x.now, _ = c.(nowReader)
@@ -194,7 +198,7 @@ func (x *Executor) Run(ctx context.Context, p *plan.Plan, params *Params) (*Resu
 		span.Addf("Made a page of %d row(s), %d bytes", res.RowCount, len(res.Rows))
 	}
 	res.TraceID = r.trace
-	res.Warnings = append(res.Warnings, p.Warnings...)
+	res.Warnings = append(append(r.warnings, res.Warnings...), p.Warnings...)
 	return res, nil
 }
 
@@ -208,6 +212,8 @@ type request struct {
 	trace  [16]byte
 	stamp  int64       // of the request's writes; 0: not taken yet
 	rows   []row.Entry // room of the rows of its first mutation
+
+	warnings []string // of guardrails
 }
 
 // traced gives a request that wants it a trace's id, and the span for the engine's own steps.

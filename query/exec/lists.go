@@ -137,7 +137,7 @@ func (m *mutator) listCell(c *plan.Cell) error {
 	case v == nil:
 		m.b.Add(m.dead(c.Column.ID, list[n].Path))
 	default:
-		m.b.Add(m.live(c.Column.ID, list[n].Path, v))
+		m.put(c.Column, list[n].Path, v)
 	}
 	return nil
 }

@@ -23,6 +23,9 @@ func (r *request) selectRows(sel *plan.Select) (*Result, error) {
 	if err := checkReadLevel(r.params.Level); err != nil {
 		return nil, err
 	}
+	if err := r.guardSelect(sel); err != nil {
+		return nil, err
+	}
 	w := &walk{lends: true}
 	err := w.open(r, sel)
 	switch {
@@ -36,6 +39,7 @@ func (r *request) selectRows(sel *plan.Select) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.warnOfTombstones()
 	res := &Result{}
 	w.result(res)
 	res.home, res.lent = &r.x.results, w.lent
@@ -149,14 +153,16 @@ type walk struct {
 	sawRow  bool // it has live rows
 	statics bool // it has live statics
 
-	reader   row.PageReader
-	ahead    *ahead // nil: pages are read one after the other
-	room     *room  // where the page lies; nil: in memory of its own
-	arena    []byte
-	reads    int
-	dropped  bool // the table has had columns that are gone: their cells don't make a row live
-	wantKey  bool
-	wantRows bool // clustering values are looked at
+	reader row.PageReader
+	ahead  *ahead // nil: pages are read one after the other
+	room   *room  // where the page lies; nil: in memory of its own
+	arena  []byte
+	reads  int
+
+	tombstones int  // met so far, of an aggregate in this page of the replicas
+	dropped    bool // the table has had columns that are gone: their cells don't make a row live
+	wantKey    bool
+	wantRows   bool // clustering values are looked at
 
 	rank map[string]int // of a system table: the order of the partitions that IN names; nil without
 }
@@ -363,7 +369,9 @@ func (w *walk) fetch(spec *storage.ReadSpec) ([]byte, error) {
 	if err := w.r.ctx.Err(); err != nil {
 		return nil, err
 	}
-	w.reads++
+	if w.reads++; w.sel.Grouped {
+		w.tombstones = 0 // else no large table could be counted
+	}
 	w.moveOut()
 	if w.ahead != nil {
 		return w.ahead.fetch(spec)
@@ -447,6 +455,11 @@ func (w *walk) enter() (full bool, err error) {
 		}
 		w.inside, w.sawRow, w.token = true, false, w.reader.Token
 		w.o.emitted = 0
+		if n := len(w.reader.Header.Ranges); n > 0 {
+			if err := w.buried(n); err != nil {
+				return false, err
+			}
+		}
 	}
 	w.key = w.reader.Key
 	r := &w.r.env.Row
@@ -494,7 +507,7 @@ func (w *walk) row() (full bool, err error) {
 	r := &w.r.env.Row
 	r.Cells.Reset(w.reader.Row)
 	if !w.live(&r.Cells, w.reader.Row) {
-		return false, nil
+		return false, w.buried(1)
 	}
 	w.sawRow = true
 	if w.sel.Distinct || w.o.skipsPartition() {

@@ -38,7 +38,7 @@ type starts struct{ reads, writes atomic.Int64 }
 // Start begins a plain write, or a read of one row, without a goroutine that waits for it. done is called once, with what Run would have given, from whichever
 // goroutine brought the last answer; params are Start's until then, and the result is Start's again when done returns. False: not this plan, or not now, or it is refused: ask Run, done is not called.
 func (x *Executor) Start(ctx context.Context, p *plan.Plan, params *Params, done func(*Result, error)) bool {
-	if params.Trace || len(p.Warnings) > 0 {
+	if params.Trace || len(p.Warnings) > 0 || x.guards.requests {
 		return false
 	}
 	switch body := p.Body.(type) {

@@ -18,6 +18,9 @@ func (r *request) write(w *plan.Write) (*Result, error) {
 	if err := checkWriteLevel(r.params.Level); err != nil {
 		return nil, err
 	}
+	if err := r.guardWriteLevel(); err != nil {
+		return nil, err
+	}
 	req := &coordinator.WriteRequest{Level: r.params.Level, Kind: coordinator.WriteSimple, Trace: r.trace}
 	var err error
 	if req.Writes, err = r.mutations(nil, w, r.timestamp()); err != nil {
@@ -58,6 +61,9 @@ func (r *request) mutations(dst []coordinator.Write, w *plan.Write, stamp int64)
 		}
 		m.w = planned
 	}
+	if err := r.guardWrite(m.w); err != nil {
+		return nil, err
+	}
 	if err := m.options(); err != nil {
 		return nil, err
 	}
@@ -95,17 +101,19 @@ func (m *mutator) append(dst []coordinator.Write, p plan.Partition) ([]coordinat
 
 // mutator builds one statement's mutations.
 type mutator struct {
-	r       *request
-	w       *plan.Write
-	stamp   int64
-	ttl     int32
-	expiry  int64
-	salt    [16]byte // keeps list elements apart; drawn when first needed, as arrival is
-	index   int
-	arrival int64 // µs by the cluster's clock: the place of list elements
-	b       *row.Builder
-	before  before   // of the partition, where lists are looked into
-	now     row.View // the row, or the statics, being written: of before
+	r         *request
+	w         *plan.Write
+	stamp     int64
+	ttl       int32
+	expiry    int64
+	salt      [16]byte // keeps list elements apart; drawn when first needed, as arrival is
+	index     int
+	arrival   int64 // µs by the cluster's clock: the place of list elements
+	b         *row.Builder
+	collected int      // bytes of the collection that is being written, for the guardrails
+	refused   error    // by a guardrail of values
+	before    before   // of the partition, where lists are looked into
+	now       row.View // the row, or the statics, being written: of before
 }
 
 // builders are used again: a builder keeps the room of its cells.
@@ -291,6 +299,9 @@ func (m *mutator) fragment(cells []plan.Cell, marker bool) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if m.refused != nil {
+		return nil, m.refused
+	}
 	return m.r.env.Keep(func(dst []byte) ([]byte, error) { return m.b.Append(dst), nil })
 }
 
@@ -332,7 +343,9 @@ func (m *mutator) cell(c *plan.Cell) error {
 		m.b.Add(m.dead(id, nil))
 		return nil
 	}
-	m.b.Add(m.live(id, nil, v))
+	m.guardItems(c.Column, v)
+	m.put(c.Column, nil, v)
+	m.guardCollected(c.Column)
 	return nil
 }
 
@@ -351,7 +364,7 @@ func (m *mutator) complex(c *plan.Cell, v []byte) error {
 		if v == nil {
 			m.b.Add(m.dead(id, path))
 		} else {
-			m.b.Add(m.live(id, path, v))
+			m.put(c.Column, path, v)
 		}
 		return nil
 	case plan.CellRemove:
@@ -372,7 +385,7 @@ func (m *mutator) complex(c *plan.Cell, v []byte) error {
 	case c.Op == plan.CellDeleteKey || v == nil:
 		m.b.Add(m.dead(id, key))
 	default:
-		m.b.Add(m.live(id, key, v))
+		m.put(c.Column, key, v)
 	}
 	return nil
 }
@@ -382,20 +395,23 @@ func (m *mutator) elements(col *schema.Column, v []byte, prepend bool) error {
 	n := 0
 	if prepend {
 		n = types.Count(v)
+	} else {
+		m.guardItems(col, v)
+		defer m.guardCollected(col)
 	}
 	for it := col.Type.Elements(v); it.Next(); {
 		value := it.Value()
 		switch col.Type.Kind {
 		case types.Set:
-			m.b.Add(m.live(col.ID, value, nil))
+			m.put(col, value, nil)
 		case types.Map:
 			it.Next()
-			m.b.Add(m.live(col.ID, value, it.Value()))
+			m.put(col, value, it.Value())
 		case types.List:
-			m.b.Add(m.live(col.ID, m.listPath(prepend, n-it.Index()), value))
+			m.put(col, m.listPath(prepend, n-it.Index()), value)
 		default:
 			if value != nil {
-				m.b.Add(m.live(col.ID, binary.BigEndian.AppendUint16(nil, uint16(it.Index())), value))
+				m.put(col, binary.BigEndian.AppendUint16(nil, uint16(it.Index())), value)
 			}
 		}
 	}

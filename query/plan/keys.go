@@ -161,6 +161,32 @@ func (w *Where) Partitions(env *Env) ([]Partition, error) {
 	return w.byToken(env, out)
 }
 
+// Products gives what the INs on the partition key and on the clustering columns multiply to, with what they name twice: 1 without any.
+func (w *Where) Products(env *Env) (partitions, rows int, err error) {
+	partitions, rows = 1, 1
+	for _, r := range w.Keys {
+		if partitions, err = r.multiply(env, partitions); err != nil {
+			return 0, 0, err
+		}
+	}
+	for i := range w.Clustering {
+		for _, r := range w.Clustering[i].Relations {
+			if rows, err = r.multiply(env, rows); err != nil {
+				return 0, 0, err
+			}
+		}
+	}
+	return partitions, rows, nil
+}
+
+func (r *Relation) multiply(env *Env, n int) (int, error) {
+	if r.Op != cql.In {
+		return n, nil
+	}
+	points, err := r.points(env)
+	return n * len(points), err
+}
+
 // Single gives the partition where each column is restricted by one value, which is the hot path; false: that is not so. It doesn't look at token()
 // relations.
 func (w *Where) Single(env *Env) (p Partition, ok bool, err error) {

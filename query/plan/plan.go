@@ -20,7 +20,6 @@ const (
 	MaxProduct   = 10_000   // partitions, or clustering slices, that the IN relations of one statement may multiply to
 	MaxSlices    = 40_000   // clustering slices that one statement may read of each partition
 	MaxBatchSize = 16 << 20 // bytes of one batch's mutations: refused
-	WarnBatch    = 64 << 10 // bytes of one batch's mutations: a warning
 	MaxDepth     = 100      // nesting of expressions; the parser holds it too
 )
 

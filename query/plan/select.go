@@ -24,6 +24,7 @@ type Select struct {
 	// GroupBy is how many key columns make up a group: 0 without GROUP BY, the partition key's columns first.
 	GroupBy int
 
+	Filtering    bool // ALLOW FILTERING was written
 	Distinct     bool
 	Reverse      bool
 	Sort         []int // clustering positions to sort the rows of several partitions by; nil: leave them in the partitions' order
@@ -43,7 +44,7 @@ func (c *compiler) selectStatement(st *cql.Select) (*Select, error) {
 	for _, o := range st.Options {
 		return nil, at(o, "Unknown option '%s' of SELECT", o.Name)
 	}
-	s := &Select{Table: c.table, JSON: st.JSON, Distinct: st.Distinct}
+	s := &Select{Table: c.table, JSON: st.JSON, Distinct: st.Distinct, Filtering: st.AllowFiltering}
 	if err := c.selection(st, s); err != nil {
 		return nil, err
 	}
