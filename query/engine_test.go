@@ -332,8 +332,11 @@ func TestBatch(t *testing.T) {
 		t.Errorf("%v: want the marker and the statement", err)
 	}
 	big := BatchStatement{ID: &p.ID, Values: [][]byte{int32Bytes(5), int32Bytes(1), []byte(strings.Repeat("x", 70<<10))}}
-	if res, err = e.Batch(ctx, s, BatchUnlogged, []BatchStatement{big}, testParams()); err != nil || len(res.Warnings) != 1 {
-		t.Errorf("%+v, %v: a big batch wants a warning", res, err)
+	other := BatchStatement{ID: &p.ID, Values: [][]byte{int32Bytes(6), int32Bytes(1), []byte("x")}}
+	for n, batch := range [][]BatchStatement{{big}, {big, other}} { // of one partition it is one write
+		if res, err = e.Batch(ctx, s, BatchUnlogged, batch, testParams()); err != nil || len(res.Warnings) != n {
+			t.Errorf("%+v, %v: a big batch of %d partitions has %d warnings", res, err, n+1, n)
+		}
 	}
 	huge := []BatchStatement{}
 	for c := range int32(3) {
