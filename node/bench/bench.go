@@ -254,5 +254,39 @@ func makeTable(ctx context.Context, o *Options, admin *wire.Client, t *Table) er
 			return fmt.Errorf("%w: %s: %w", ErrServer, cql, err)
 		}
 	}
-	return nil
+	return awaitAgreement(ctx, admin)
+}
+
+// agreementPoll is how often the nodes' schemas are looked at.
+const agreementPoll = 50 * time.Millisecond
+
+// awaitAgreement waits until all nodes have the same schema, as drivers do: a peer's other nodes refuse writes to a table that they haven't heard of.
+func awaitAgreement(ctx context.Context, admin *wire.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, schemaTimeout)
+	defer cancel()
+	tick := time.NewTicker(agreementPoll)
+	defer tick.Stop()
+	for {
+		versions := map[string]bool{}
+		for _, table := range []string{"local", "peers"} {
+			res, err := admin.Query(ctx, "SELECT schema_version FROM system."+table, nil)
+			if err != nil {
+				return fmt.Errorf("%w: system.%s: %w", ErrServer, table, err)
+			}
+			for res.Next() {
+				versions[string(res.Row()[0])] = true
+			}
+			if err := res.Err(); err != nil {
+				return fmt.Errorf("%w: system.%s: %w", ErrServer, table, err)
+			}
+		}
+		if len(versions) <= 1 { // none: a server that answers nothing
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: the nodes have %d schemas after %s: %w", ErrServer, len(versions), schemaTimeout, ctx.Err())
+		case <-tick.C:
+		}
+	}
 }
