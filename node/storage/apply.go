@@ -29,9 +29,9 @@ const (
 	maxPooledOps = 1024
 )
 
-// pendingSync is a write that is visible, not yet durable.
+// pendingSync is a write that is visible, not yet durable; or who waits for those before it.
 type pendingSync struct {
-	write *write
+	write *write // nil: none
 	done  func(error)
 }
 
@@ -41,6 +41,9 @@ type write struct {
 	tables  *tableSet
 	stripes stripeSet
 	slots   []uint16 // of the partitions that hold a doubt until the sync (indoubt.go)
+	ended   []uint16 // those of them whose rows the row cache can't follow
+	rows    []rowRef // that it can (rowfollow.go)
+	follow  follower
 	prefix  []byte
 	hot     []hotKey
 	headers []*table // those whose first header this batch may carry
@@ -50,8 +53,10 @@ type write struct {
 var writes = sync.Pool{New: func() any { return new(write) }}
 
 func (w *write) release() {
-	if max(cap(w.hot), cap(w.slots)) <= maxPooledOps {
-		*w = write{slots: w.slots[:0], prefix: w.prefix[:0], hot: w.hot[:0], headers: w.headers[:0]}
+	if max(cap(w.hot), cap(w.slots), cap(w.rows)) <= maxPooledOps {
+		*w = write{
+			slots: w.slots[:0], ended: w.ended[:0], rows: w.rows[:0], prefix: w.prefix[:0], hot: w.hot[:0], headers: w.headers[:0], follow: w.follow,
+		}
 		writes.Put(w)
 	}
 }
@@ -135,8 +140,10 @@ func (e *Engine) encode(w *write, t *table, m *row.Mutation) {
 		w.batch = e.db.NewBatch()
 	}
 	w.prefix = appendPrefix(w.prefix[:0], m.Storage, m.Token, m.Key)
-	w.slots = append(w.slots, doubtSlot(m.Storage, m.Token))
+	partition := partitionHash(m.Storage, m.Token)
+	w.slots = append(w.slots, slotOf(partition))
 	if len(m.Header) > 0 {
+		w.ended = append(w.ended, slotOf(partition))
 		e.merge(w, markerHeader, nil, m.Header)
 		if !t.headersLogged.Load() {
 			t.headers.Store(true) // before the header is visible: readers look in the opposite order
@@ -146,6 +153,7 @@ func (e *Engine) encode(w *write, t *table, m *row.Mutation) {
 	}
 	for i := range m.Rows {
 		if len(m.Rows[i].Fragment) > 0 {
+			w.rows = append(w.rows, rowRef{rowHash(partition, m.Rows[i].Clustering), w.batch.Count()})
 			e.merge(w, markerRow, m.Rows[i].Clustering, m.Rows[i].Fragment)
 		}
 	}
@@ -169,8 +177,9 @@ func (e *Engine) merge(w *write, marker byte, clustering, fragment []byte) {
 // commit makes the write visible, in its order with whoever rewrites the same keys, and sees to done.
 func (e *Engine) commit(w *write, ms []row.Mutation, done func(error)) {
 	err := beforeCommit.Hit()
-	e.doubt.begin(w.slots)
+	e.doubt.begin(w.slots, w.ended)
 	e.hot.lockShared(&w.stripes)
+	e.order.RLock()
 	if err == nil {
 		err = e.admitAgain(w, ms)
 	}
@@ -179,6 +188,8 @@ func (e *Engine) commit(w *write, ms []row.Mutation, done func(error)) {
 	}
 	e.hot.unlockShared(&w.stripes)
 	if err != nil {
+		e.order.RUnlock()
+		e.doubt.endEntries(w.slots) // lest Pebble failed when it was visible
 		e.doubt.end(w.slots)
 		w.drop()
 		e.leave()
@@ -188,20 +199,25 @@ func (e *Engine) commit(w *write, ms []row.Mutation, done func(error)) {
 	if w.memory {
 		w.tables.applyMemory(ms)
 	}
-	e.afterVisible(w)
+	hot := e.afterVisible(w)
 	if w.batch != nil && e.mode == SyncBatch {
 		e.syncing <- pendingSync{w, done} // w, done, and leave are the sync waiter's now
+		e.order.RUnlock()
+		e.collapseAll(hot)
 		return
 	}
+	e.order.RUnlock()
+	e.rows.follow(w, 0)
 	e.doubt.end(w.slots)
 	w.drop()
+	e.collapseAll(hot)
 	err = e.verdict(nil)
 	e.leave()
 	done(err)
 }
 
-// afterVisible does what may wait until the write is visible.
-func (e *Engine) afterVisible(w *write) {
+// afterVisible does what may wait until the write is visible, and gives the keys to collapse once it is queued.
+func (e *Engine) afterVisible(w *write) (hot []hotKey) {
 	e.counts.writes.Add(1)
 	if w.batch != nil {
 		e.unsynced.Store(true)
@@ -210,9 +226,22 @@ func (e *Engine) afterVisible(w *write) {
 	for _, t := range w.headers {
 		t.headersLogged.Store(true)
 	}
-	for i := range w.hot {
-		e.collapse(&w.hot[i])
+	if len(w.hot) > 0 {
+		e.active.Add(1) // the write's own share may end before they are collapsed
+		hot, w.hot = w.hot, nil
 	}
+	return hot
+}
+
+// collapseAll collapses what afterVisible gave. Not while order is held: a collapse waits for writers, and those for order.
+func (e *Engine) collapseAll(hot []hotKey) {
+	if len(hot) == 0 {
+		return
+	}
+	for i := range hot {
+		e.collapse(&hot[i])
+	}
+	e.leave()
 }
 
 // admitAgain repeats the check of the tables once the stripes are held: from here on a drop waits for this write and
@@ -248,6 +277,11 @@ func (e *Engine) verdict(err error) error {
 // waitForSyncs is the one sync waiter. Pebble's log writer syncs while it waits, whatever arrived meanwhile in one go.
 func (e *Engine) waitForSyncs() {
 	for p := range e.syncing {
+		if p.write == nil {
+			p.done(nil)
+			e.leave()
+			continue
+		}
 		if fault.Planted("storage/ack-before-sync") {
 			p.done(nil)
 			p.done = func(error) {}
@@ -259,6 +293,7 @@ func (e *Engine) waitForSyncs() {
 		if err != nil {
 			err = e.verdict(err)
 		} else {
+			e.rows.followDurable(p.write)
 			err = p.write.batch.Close()
 			e.doubt.end(p.write.slots)
 		}

@@ -71,7 +71,8 @@ type Options struct {
 //     visible; plain writers hold it shared until theirs is.
 //  4. After the first failed sync or vital write nothing reaches the disk any more and nothing is acknowledged (guardfs.go).
 //  5. In SyncBatch a read shows only what is durable: what a crash could take back, it waits for (indoubt.go).
-//  6. What the row cache gives is what a read at that moment would give (rowcache.go).
+//  6. What the row cache gives is what a read would give, without what is not synced yet; a write is in it before the write is acknowledged, and before
+//     any read that saw it returns (rowfollow.go).
 //
 // A write takes this way: admit (tables, limits, space) -> one Pebble batch -> stripes shared -> ApplyNoSyncWait,
 // visible -> stripes free -> the sync queue, bounded by maxInFlight -> the one sync waiter, in commit order -> done.
@@ -104,6 +105,7 @@ type Engine struct {
 	manifest  manifestWitness
 
 	counts   counters
+	order    sync.RWMutex     // shared from before a write is visible until it is in syncing
 	syncing  chan pendingSync // writes that are visible, in commit order
 	unsynced atomic.Bool      // SyncPeriodic: something was written since the last sync
 
@@ -272,13 +274,21 @@ func (e *Engine) enter() error {
 	if e.closing.Load() {
 		return ErrClosed
 	}
+	if !e.hold() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// hold is enter for the engine's own work, which is done while the engine closes, too; false: there is none any more.
+func (e *Engine) hold() bool {
 	for {
 		n := e.active.Load()
 		if n == 0 {
-			return ErrClosed
+			return false
 		}
 		if e.active.CompareAndSwap(n, n+1) {
-			return nil
+			return true
 		}
 	}
 }

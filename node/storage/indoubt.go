@@ -27,10 +27,13 @@ const (
 // only what is durable. Else it asks for a sync that begins after its read: the log is one sequence, so that sync covers all it saw. Waiting
 // for the count to fall to zero instead would starve the readers of a hot partition.
 //
-// A slot that has seen a write end is older than before. So one whose word is what it was, with nothing in doubt, has the same content as then: that is
-// what keeps the row cache true (rowcache.go). For its sake writes are counted in SyncPeriodic too, until they are visible.
+// A slot that has seen a write end is older than before. So one whose word is what it was, with nothing in doubt, has the same content as then: only what was
+// read under such a word enters the row cache (rowcache.go). For its sake writes are counted in SyncPeriodic too, until they are visible.
+//
+// Who waited for a sync also waits until the writes that it saw have ended, and the row cache has followed them (rowfollow.go): else the cache would give somebody an older
+// row after this reader has shown the newer one.
 type inDoubt struct {
-	slots [doubtSlots]atomic.Uint64 // | writes that ended, modulo 2^36 | writes in doubt, 28 bits |
+	slots [doubtSlots]partitionSlot
 	all   atomic.Int64
 	wake  chan struct{} // capacity 1
 	mu    struct {
@@ -39,24 +42,38 @@ type inDoubt struct {
 	}
 }
 
+// partitionSlot is what some partitions share.
+type partitionSlot struct {
+	word atomic.Uint64 // | writes that ended, modulo 2^36 | writes in doubt, 28 bits |
+	era  atomic.Uint64 // goes up with each write that the row cache can't follow, after word and before it is visible
+}
+
 // partitionHash mixes what tells partitions apart. Tokens are hashes already, of keys; tables have the same keys.
 func partitionHash(id row.StorageID, token vnodes.Token) uint64 {
 	h := (uint64(token) ^ uint64(id)*0x9E3779B97F4A7C15) * 0xD6E8FEB86659FD93
 	return h ^ h>>32
 }
 
-func doubtSlot(id row.StorageID, token vnodes.Token) uint16 {
-	return uint16(partitionHash(id, token) >> (64 - doubtSlotBits))
-}
+func doubtSlot(id row.StorageID, token vnodes.Token) uint16 { return slotOf(partitionHash(id, token)) }
 
-// begin counts a write's partitions, before it is visible.
-func (d *inDoubt) begin(slots []uint16) {
+func slotOf(partition uint64) uint16 { return uint16(partition >> (64 - doubtSlotBits)) }
+
+// begin counts a write's partitions, before it is visible; those in ended are also in slots, and lose their entries in the row cache.
+func (d *inDoubt) begin(slots, ended []uint16) {
 	if len(slots) == 0 {
 		return // for memory tables only
 	}
 	d.all.Add(1)
 	for _, s := range slots {
-		d.slots[s].Add(1)
+		d.slots[s].word.Add(1)
+	}
+	d.endEntries(ended)
+}
+
+// endEntries ends the row cache's entries of the slots.
+func (d *inDoubt) endEntries(slots []uint16) {
+	for _, s := range slots {
+		d.slots[s].era.Add(1)
 	}
 }
 
@@ -66,7 +83,7 @@ func (d *inDoubt) end(slots []uint16) {
 		return
 	}
 	for _, s := range slots {
-		d.slots[s].Add(doubtAge - 1)
+		d.slots[s].word.Add(doubtAge - 1)
 	}
 	d.all.Add(-1)
 }
@@ -75,14 +92,15 @@ func (d *inDoubt) end(slots []uint16) {
 func (d *inDoubt) beginAll() {
 	d.all.Add(1)
 	for i := range d.slots {
-		d.slots[i].Add(1)
+		d.slots[i].word.Add(1)
+		d.slots[i].era.Add(1)
 	}
 }
 
 // endAll ends beginAll.
 func (d *inDoubt) endAll() {
 	for i := range d.slots {
-		d.slots[i].Add(doubtAge - 1)
+		d.slots[i].word.Add(doubtAge - 1)
 	}
 	d.all.Add(-1)
 }
@@ -92,10 +110,10 @@ func (d *inDoubt) holds(spec *ReadSpec) bool {
 	if d.all.Load() == 0 {
 		return false
 	}
-	return spec.Key == nil || d.slots[doubtSlot(spec.Storage, spec.Token)].Load()&doubtMask != 0
+	return spec.Key == nil || d.slots[doubtSlot(spec.Storage, spec.Token)].word.Load()&doubtMask != 0
 }
 
-// await returns once a sync that began after the call is done, or with ctx's error.
+// await returns once a sync that began after the call is done and the writes that were visible before it have ended, or with ctx's error.
 func (d *inDoubt) await(ctx context.Context) error {
 	done := make(chan struct{})
 	d.mu.Lock()
@@ -135,10 +153,23 @@ func (e *Engine) settleDoubts() {
 		if err := e.db.LogData(nil, pebble.Sync); err != nil && e.failed.Load() == nil {
 			e.fail(syncFailed(e.dir, err))
 		}
+		e.awaitEnds()
 		for _, done := range waiting {
 			close(done)
 		}
 	}
+}
+
+// awaitEnds returns once all writes that are visible now have ended.
+func (e *Engine) awaitEnds() {
+	if !e.hold() {
+		return // all have, and whoever waits has left
+	}
+	passed := make(chan struct{})
+	e.order.Lock() // those that are visible are in the queue now
+	e.syncing <- pendingSync{done: func(error) { close(passed) }}
+	e.order.Unlock()
+	<-passed
 }
 
 // durable returns once what a page shows survives a power loss, in SyncBatch. Memory tables and a snapshot's older state promise nothing less: their

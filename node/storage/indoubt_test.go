@@ -97,7 +97,7 @@ func TestDoubtsEnd(t *testing.T) {
 		t.Errorf("%d writes are in doubt for ever", n)
 	}
 	for i := range e.doubt.slots {
-		if n := e.doubt.slots[i].Load() & doubtMask; n != 0 {
+		if n := e.doubt.slots[i].word.Load() & doubtMask; n != 0 {
 			t.Errorf("slot %d: %d", i, n)
 		}
 	}

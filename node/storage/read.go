@@ -71,7 +71,7 @@ type ReadSpec struct {
 // Errors: ErrClosed, ErrFailStop, ErrDropped, ErrCorrupt (the engine has stopped), ctx.Err().
 func (e *Engine) Read(ctx context.Context, spec *ReadSpec, buf []byte) ([]byte, error) {
 	look, ok := e.look(spec)
-	if !ok {
+	if !ok || !look.atRest() {
 		return e.read(ctx, e.db, spec, buf)
 	}
 	if page, ok := e.cached(&look, buf); ok {
