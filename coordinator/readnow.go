@@ -5,7 +5,8 @@ import (
 )
 
 // ReadNow gives what Read would, appended to buf[:0], where this node's replica is all that the level needs and has the row in memory: then a read is
-// a function call, on whatever goroutine asks, with nothing to wait for, to time or to take back. False: ask Read.
+// a function call, on whatever goroutine asks, with nothing to wait for, to time or to take back. False: ask Read. A write that is not acknowledged yet, and that no
+// read has shown, may be missing (node/storage, ReadCached).
 //
 // It is admitted as any request is: a ring that changes meanwhile waits for it.
 func (c *Coordinator) ReadNow(r *ReadRequest, buf []byte) (page []byte, ok bool) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"nodedb/node/disk"
@@ -174,47 +173,78 @@ func TestReadsDontRunAheadOfTheRowCache(t *testing.T) {
 	}
 }
 
-// TestRowCacheShowsAWriteWhole: of a write's rows none is given before all are followed.
+// TestRowCacheShowsAWriteWhole: of a write's rows none is given before all are followed, and then all are.
 func TestRowCacheShowsAWriteWhole(t *testing.T) {
 	e := openTest(t, disk.Crashable())
 	defer func() { check(t, e.Close()) }()
-	rows := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	rows := []string{"a", "b", "c"}
+	m := insert(testTable, "k", rows[0], 2, "w")
 	for _, r := range rows {
 		readOne(t, e, "k", r)
+		m.Rows = append(m.Rows, row.Entry{Clustering: []byte(r), Fragment: m.Rows[0].Fragment})
 	}
-	var stop atomic.Bool
-	var all sync.WaitGroup
-	for range 2 {
-		all.Go(func() {
-			last := int64(0)
-			for n := 0; !stop.Load(); n++ {
-				spec := oneRowOf(testTable, "k", rows[(n*5+n/8)%len(rows)])
-				page, ok := e.ReadCached(&spec, nil)
-				if !ok {
-					continue
-				}
-				got := newest(t, page)
-				if got < last {
-					t.Errorf("row %s shows the write of time %d after another row showed that of %d", spec.Slices[0].Start, got, last)
-					return
-				}
-				last = got
-			}
-		})
-	}
-	for i := range int64(1500) {
-		m := insert(testTable, "k", rows[0], i+1, "v")
-		for _, r := range rows[1:] {
-			m.Rows = append(m.Rows, row.Entry{Clustering: []byte(r), Fragment: m.Rows[0].Fragment})
+	w := new(write)
+	check(t, e.prepare(w, []row.Mutation{m}))
+	ticket := e.rows.followed.Load() + 1
+	e.rows.follow(w, ticket)
+	for _, r := range rows {
+		if atHand(e, "k", r) {
+			t.Errorf("row %s is given before the write is followed whole", r)
 		}
-		apply(t, e, m)
 	}
-	stop.Store(true)
-	all.Wait()
-	hits, _, _ := e.rows.figures()
-	if hits < 1000 {
-		t.Errorf("%d hits: this test shows nothing", hits)
+	e.rows.followed.Store(ticket)
+	for _, r := range rows {
+		if got := newestAtHand(t, e, "k", r); got != 2 {
+			t.Errorf("row %s: %d", r, got)
+		}
 	}
+	w.drop()
+}
+
+// TestRowCacheNeverGoesBackByItself: who reads rows of one partition by the cache alone sees no row of an older write after one of a newer.
+func TestRowCacheNeverGoesBackByItself(t *testing.T) {
+	bothModes(t, func(t *testing.T, mode SyncMode) {
+		e := openTest(t, disk.Crashable(), func(o *Options) { o.Sync = mode })
+		defer func() { check(t, e.Close()) }()
+		rows := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+		stop := make(chan struct{})
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() {
+				for n, last := 0, int64(0); ; n++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					spec := oneRowOf(testTable, "k", rows[(n*5+n/8)%len(rows)])
+					page, ok := e.ReadCached(&spec, nil)
+					if !ok {
+						var err error
+						if page, err = e.Read(context.Background(), &spec, nil); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+					got := newest(t, page)
+					if got < last {
+						t.Errorf("row %s shows the write of time %d after another row showed that of %d", spec.Slices[0].Start, got, last)
+						return
+					}
+					last = got
+				}
+			})
+		}
+		for i := range int64(400) {
+			m := insert(testTable, "k", rows[0], i+1, "v")
+			for _, r := range rows[1:] {
+				m.Rows = append(m.Rows, row.Entry{Clustering: []byte(r), Fragment: m.Rows[0].Fragment})
+			}
+			apply(t, e, m)
+		}
+		close(stop)
+		all.Wait()
+	})
 }
 
 // BenchmarkFollow is a write of one field of ten to a cached row of 1 KB: what following costs.
