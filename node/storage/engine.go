@@ -82,6 +82,7 @@ type Options struct {
 // write).
 type Engine struct {
 	db     *pebble.DB
+	fs     *guardFS
 	dir    string
 	logger *slog.Logger
 	fatal  func(error)
@@ -158,6 +159,7 @@ func Open(o Options) (*Engine, error) {
 // open prepares the directory and opens Pebble in it.
 func (e *Engine) open(o *Options) (err error) {
 	fs := &guardFS{FS: o.FS, e: e}
+	e.fs = fs
 	if err := prepareDir(fs, o.Dir); err != nil {
 		return err
 	}
@@ -230,10 +232,19 @@ func (e *Engine) Close() error {
 	for s := range open {
 		errs = append(errs, s.snap.Close())
 	}
+	flushed := false
 	if e.failed.Load() == nil {
-		errs = append(errs, e.db.LogData(nil, pebble.Sync), e.flushAtClose())
+		err := e.db.LogData(nil, pebble.Sync)
+		if err == nil {
+			flushed, err = e.flushAtClose()
+		}
+		errs = append(errs, err)
 	}
-	errs = append(errs, e.db.Close(), e.manifest.close(), e.lock.Close())
+	errs = append(errs, e.db.Close())
+	if flushed && errors.Join(errs...) == nil {
+		errs = append(errs, e.removeLogs())
+	}
+	errs = append(errs, e.manifest.close(), e.lock.Close())
 	if f := e.failed.Load(); f != nil {
 		return *f
 	}
@@ -246,24 +257,27 @@ func (e *Engine) Close() error {
 // closeFlush bounds the flush at the end.
 const closeFlush = 5 * time.Second
 
-// flushAtClose leaves little of the log to replay at the next start, and sstables, whose checksums cover all of their
-// bytes, rather than a log. It is a courtesy: what it does not get done lies in the log, synced.
-func (e *Engine) flushAtClose() error {
+// flushAtClose leaves nothing of the log to replay at the next start, and sstables, whose checksums cover all of their
+// bytes, rather than a log. It is a courtesy: what it does not get done lies in the log, synced. It reports whether all got done.
+//
+// REQUIRES: nothing is written any more.
+func (e *Engine) flushAtClose() (all bool, err error) {
 	if e.space.full.Load() {
-		return nil
+		return false, nil
 	}
 	flushed, err := e.db.AsyncFlush()
 	if err != nil {
-		return err
+		return false, err
 	}
 	timeout := time.NewTimer(closeFlush)
 	defer timeout.Stop()
 	select {
 	case <-flushed:
+		return true, nil
 	case <-timeout.C:
 		e.logger.Warn("storage: closing before the last flush ended; the next start replays the log", "dir", e.dir)
+		return false, nil
 	}
-	return nil
 }
 
 // enter keeps the engine open until leave. It gives why it can't.

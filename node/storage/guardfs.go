@@ -245,6 +245,15 @@ func (f *guardFile) write(p []byte) (int, error) {
 	return n, err
 }
 
+// Preallocate implements vfs.File. Logs are written ahead (logahead.go): blocks that Pebble takes for them, as many as a memtable and a tenth have, would lie there unused in
+// logs of small memtables, and for as long as those are kept.
+func (f *guardFile) Preallocate(offset, length int64) error {
+	if f.log || f.g.frozen() {
+		return nil
+	}
+	return f.File.Preallocate(offset, length)
+}
+
 // sync answers for all kinds of sync. full: all that was written is durable afterwards.
 func (f *guardFile) sync(full bool, do func() error) error {
 	if f.g.frozen() {

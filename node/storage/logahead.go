@@ -44,3 +44,21 @@ func (a *logAhead) reach(f vfs.File, end int64) {
 		a.piece = 0
 	}
 }
+
+// removeLogs removes all logs of a store that was flushed to its last write, and closed: its tables hold what they do. Pebble keeps five that it has no use for, each as large as a
+// memtable, to write over; but it never writes over those of an earlier process, only removes them, at its start. The manifest's edit that made them
+// superfluous is synced, and witnessed (guardFS.Remove). A log that comes back in a power loss is an old one, which Pebble removes, or the last, which is empty.
+func (e *Engine) removeLogs() error {
+	names, err := e.fs.List(e.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, ok := logNumber(name); ok {
+			if err := e.fs.Remove(e.fs.PathJoin(e.dir, name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

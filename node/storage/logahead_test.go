@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"nodedb/node/disk"
+	"nodedb/node/fault"
 )
 
 // TestLogAhead: a log on a disk is followed by zeros. A process that dies leaves them behind; all that was acknowledged is read back, and damage before them is
@@ -54,4 +58,27 @@ func newestLog(t *testing.T, dir string) (name string, b []byte, number uint64) 
 	b, err = os.ReadFile(filepath.Join(dir, name))
 	check(t, err)
 	return name, b, number
+}
+
+// TestLogsStayWhereFlushesFail: what a stop could not flush in time lies in the log, and nowhere else.
+func TestLogsStayWhereFlushesFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := disk.Crashable()
+		e := openTest(t, fs)
+		apply(t, e, insert(testTable, "k", "a", 1, "v"))
+		late := make(chan struct{})
+		disable, err := fault.Enable("storage/new-table", func() error {
+			<-late
+			return errors.New("no more files")
+		})
+		check(t, err)
+		time.AfterFunc(2*closeFlush, func() { close(late) })
+		check(t, e.Close())
+		disable()
+		e = openTest(t, fs)
+		if got := values(readAll(t, e, partition(testTable, "k"))); !slices.Equal(got, []string{"k/a=v"}) {
+			t.Errorf("after a stop that could not flush: %q", got)
+		}
+		check(t, e.Close())
+	})
 }
