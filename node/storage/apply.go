@@ -66,7 +66,8 @@ func (w *write) release() {
 // Close. It copies what it keeps.
 //
 // Errors: ErrClosed, ErrFailStop, ErrCorrupt, ErrDiskFull, ErrDropped, ErrTooLarge. In all of them but ErrFailStop and
-// ErrCorrupt nothing was written. Apply waits while maxInFlight writes wait for their sync.
+// ErrCorrupt nothing was written. Apply waits while maxInFlight writes wait for their sync, and for its turn where
+// compactions are behind (pace.go).
 func (e *Engine) Apply(ms []row.Mutation, done func(error)) {
 	if len(ms) > 1 && fault.Planted("storage/batch-in-parts") {
 		e.Apply(ms[:1], func(error) {})
@@ -84,6 +85,7 @@ func (e *Engine) Apply(ms []row.Mutation, done func(error)) {
 		done(err)
 		return
 	}
+	e.pace.await(w.size())
 	e.commit(w, ms, done)
 }
 

@@ -14,12 +14,14 @@ type counters struct {
 	stalls                                             metrics.Counter
 }
 
-func (c *counters) register(r *metrics.Registry) {
+func (e *Engine) showCounts(r *metrics.Registry) {
+	c := &e.counts
 	show := func(name, help string, v *atomic.Uint64) {
 		r.CounterFunc(name, help, func() float64 { return float64(v.Load()) })
 	}
 	show("nodedb_storage_writes_total", "Calls of Apply that became visible.", &c.writes)
 	show("nodedb_storage_refused_writes_total", "Calls of Apply refused: dropped table, full disk, too large.", &c.refused)
+	show("nodedb_storage_slowed_writes_total", "Calls of Apply that waited because flushes or compactions are behind.", &e.pace.slept)
 	show("nodedb_storage_hot_collapses_total", "Hot keys whose chain of operands was put as one value.", &c.collapses)
 	show("nodedb_storage_reads_total", "Pages read, but for those that the row cache gave.", &c.reads)
 	show("nodedb_storage_entries_total", "Rows and partition headers looked at by reads, dead ones included.", &c.entries)

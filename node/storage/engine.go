@@ -74,7 +74,7 @@ type Options struct {
 //  6. What the row cache gives is what a read would give, without what is not synced yet; a write is in it before the write is acknowledged, and before
 //     any read that saw it returns (rowfollow.go).
 //
-// A write takes this way: admit (tables, limits, space) -> one Pebble batch -> stripes shared -> ApplyNoSyncWait,
+// A write takes this way: admit (tables, limits, space) -> its turn where compactions are behind (pace.go) -> one Pebble batch -> stripes shared -> ApplyNoSyncWait,
 // visible -> stripes free -> the sync queue, bounded by maxInFlight -> the one sync waiter, in commit order -> done.
 //
 // Rejected: a goroutine per write that waits for its sync (2 to 3 times the CPU), batching by timer (the group commit
@@ -99,6 +99,7 @@ type Engine struct {
 	hot    hotKeys
 	space  spaceGuard
 	doubt  inDoubt
+	pace   pace
 	rows   *rowCache // nil: none
 
 	log       atomic.Pointer[logState] // the newest log
@@ -138,18 +139,21 @@ func Open(o Options) (*Engine, error) {
 	e.tables.Store(&tableSet{})
 	e.mu.snapshots = make(map[*Snapshot]struct{})
 	e.doubt.wake = make(chan struct{}, 1)
+	e.pace.look = make(chan struct{}, 1)
 	e.counts.stalls = o.Metrics.Counter("nodedb_storage_write_stalls_total", "Times that writes waited for flushes or compactions.")
 	if err := e.open(&o); err != nil {
 		return nil, err
 	}
 	e.space.start(e, &o)
-	e.counts.register(o.Metrics)
+	e.showCounts(o.Metrics)
 	e.rows.show(o.Metrics)
 	e.showPebble(o.Metrics)
 	e.background.Go(e.waitForSyncs)
 	e.background.Go(e.settleDoubts)
 	e.background.Go(e.dropTables)
 	e.background.Go(e.flushRamp)
+	e.background.Go(e.watchPace)
+	e.pace.changed() // an earlier process may have left a deep L0
 	if o.Sync == SyncPeriodic {
 		e.background.Go(func() { e.syncPeriodically(o.SyncPeriod) })
 	}

@@ -135,7 +135,9 @@ func (e *Engine) eventListener() *pebble.EventListener {
 				e.logger.Error("storage: background work failed, it is tried again", "err", err, "dir", e.dir)
 			}
 		},
-		WALCreated: func(pebble.WALCreateInfo) { e.logCreated() },
+		WALCreated:    func(pebble.WALCreateInfo) { e.logCreated() },
+		FlushEnd:      func(pebble.FlushInfo) { e.pace.changed() },
+		CompactionEnd: func(pebble.CompactionInfo) { e.pace.changed() },
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
 			e.counts.stalls.Inc()
 			e.logger.Debug("storage: writes wait", "reason", info.Reason)

@@ -30,6 +30,7 @@ func (e *Engine) flushRamp() {
 
 // logCreated is told of each new log, so of each new memtable. It must not block.
 func (e *Engine) logCreated() {
+	e.pace.changed()
 	select {
 	case e.rotated <- struct{}{}:
 	default: // flushRamp has yet to look

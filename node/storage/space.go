@@ -48,11 +48,13 @@ func (s *spaceGuard) start(e *Engine, o *Options) {
 func (s *spaceGuard) watch(e *Engine) {
 	ticker := time.NewTicker(spacePeriod)
 	defer ticker.Stop()
+	var idle idleFlush
 	for {
 		select {
 		case <-e.stop:
 			return
 		case <-ticker.C:
+			idle.look(e)
 		case <-s.look:
 		}
 		if was, now := s.full.Load(), s.check(); was != now {
