@@ -17,6 +17,7 @@ import (
 	"nodedb/node/clock"
 	"nodedb/node/rpc"
 	"nodedb/node/trace"
+	"nodedb/query/native"
 	"nodedb/query/schema"
 	"nodedb/query/virtual"
 	"nodedb/vnodes"
@@ -42,7 +43,9 @@ type cluster struct {
 	repairer    *antientropy.Repairer
 	admission   coordinator.Admission
 	traces      *trace.Recorder
-	waits       sync.WaitGroup // goroutines of Await
+	settings    map[string]string
+	door        atomic.Pointer[native.Server] // nil until it is open
+	waits       sync.WaitGroup                // goroutines of Await
 }
 
 // View is the newest view applied here.
@@ -190,6 +193,17 @@ func (c *cluster) Timestamp() int64 { return c.clock.Now() }
 
 // Seconds is now for TTLs.
 func (c *cluster) Seconds() int64 { return c.clock.Seconds() }
+
+// Clients are those of this node's CQL door.
+func (c *cluster) Clients() []virtual.Client {
+	if door := c.door.Load(); door != nil {
+		return door.Clients()
+	}
+	return nil
+}
+
+// Settings are this node's.
+func (c *cluster) Settings() map[string]string { return c.settings }
 
 // Topology describes the cluster for the system tables.
 func (c *cluster) Topology() virtual.Topology {

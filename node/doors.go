@@ -65,6 +65,7 @@ func (n *Node) serveDoors() error {
 	n.doors.nativePort = n.Config.NativeTransportPort
 	n.doors.native = native.New(native.Options{Engine: engine, Log: n.logger, Stats: n.metrics, MaxConnections: n.Config.MaxConnections,
 		MaxRequestBytes: int(n.Config.MaxFrameSize), Traces: n.cluster.traces, Cork: &n.cork})
+	n.cluster.door.Store(n.doors.native)
 	n.doors.http = n.newWeb(engine)
 	n.goBackground(func() { n.ended("CQL", native.ErrServerClosed, n.doors.native.Serve(cql)) })
 	n.goBackground(func() { n.ended("HTTP", http.ErrServerClosed, n.doors.http.Serve(web)) })

@@ -217,7 +217,8 @@ func (n *Node) openTransport() error {
 		return busy("storage_port", err)
 	}
 	n.cluster = &cluster{
-		self: id, name: n.Config.ClusterName, release: cassandraRelease, transport: n.transport, clock: n.clock,
+		settings: n.Config.Values(),
+		self:     id, name: n.Config.ClusterName, release: cassandraRelease, transport: n.transport, clock: n.clock,
 		storagePort: n.Config.StoragePort, nativePort: n.Config.NativeTransportPort,
 	}
 	self, _ := netip.ParseAddr(n.Config.Listen)

@@ -134,6 +134,35 @@ func (c *Config) Set(name, text string) error {
 	return fmt.Errorf("%q is not a setting%s", name, nearest(name))
 }
 
+// Values gives all settings by name, as Set takes them.
+func (c *Config) Values() map[string]string {
+	values, v := map[string]string{}, reflect.ValueOf(c).Elem()
+	for _, f := range fields {
+		values[f.Tag.Get("key")] = textOf(v.FieldByIndex(f.Index).Interface())
+	}
+	return values
+}
+
+func textOf(value any) string {
+	switch v := value.(type) {
+	case []string:
+		return strings.Join(v, ",")
+	case Duration:
+		return time.Duration(v).String()
+	case Size:
+		for _, u := range []struct {
+			suffix string
+			bytes  Size
+		}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+			if v > 0 && v%u.bytes == 0 {
+				return strconv.FormatInt(int64(v/u.bytes), 10) + u.suffix
+			}
+		}
+		return strconv.FormatInt(int64(v), 10)
+	}
+	return fmt.Sprint(value)
+}
+
 func setField(f reflect.Value, text string) error {
 	switch p := f.Addr().Interface().(type) {
 	case *string:

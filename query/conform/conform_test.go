@@ -348,3 +348,28 @@ func TestSurvey(t *testing.T) {
 		}
 	}
 }
+
+// TestSystemViews: a node's own clients and settings are rows of system_views, in Cassandra's columns and under its names.
+func TestSystemViews(t *testing.T) {
+	r, err := NewRunner(t.Context(), startNode(t, settings["guardrails"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.Enter(t.Context(), "views"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range [][]string{
+		{"SELECT address, connection_stage, driver_name, keyspace_name, protocol_version, request_count, ssl_enabled, username FROM system_views.clients",
+			"system_views.clients: address inet | connection_stage text | driver_name text | keyspace_name text | protocol_version int | request_count bigint | ssl_enabled boolean | username text",
+			"'127.0.0.1' | 'ready' | 'nodedb' | 'views' | 5 | 3 | false | 'anonymous'", "(1)"},
+		{"SELECT value FROM system_views.settings WHERE name IN ('batch_size_warn_threshold', 'read_consistency_levels_warned', 'read_request_timeout')",
+			"system_views.settings: value text", "'1KiB'", "'ALL'", "'5s'", "(3)"},
+	} {
+		statement, want := want[0], want[1:]
+		got, err := r.Answer(t.Context(), &Step{Statement: statement})
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v\n  got\n    %s\n  want\n    %s", statement, err, strings.Join(got, "\n    "), strings.Join(want, "\n    "))
+		}
+	}
+}

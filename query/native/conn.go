@@ -12,6 +12,7 @@ import (
 
 	"nodedb/node/trace"
 	"nodedb/query"
+	"nodedb/query/virtual"
 	"nodedb/query/wire"
 )
 
@@ -41,11 +42,13 @@ type conn struct {
 	started bool // STARTUP has been answered
 	ready   bool // and authenticated
 
-	session atomic.Pointer[query.Session] // replaced by USE
-	events  atomic.Uint32                 // bits of eventBit
-	stalled atomic.Bool                   // lane.stalled, for the writer
-	room    chan struct{}                 // wakes the reader in pool.waitRoom
-	lane    lane                          // under the pool's mutex
+	session atomic.Pointer[query.Session]  // replaced by USE
+	events  atomic.Uint32                  // bits of eventBit
+	stalled atomic.Bool                    // lane.stalled, for the writer
+	room    chan struct{}                  // wakes the reader in pool.waitRoom
+	shown   atomic.Pointer[virtual.Client] // what doesn't change after STARTUP
+	frames  atomic.Int64                   // requests that came
+	lane    lane                           // under the pool's mutex
 	burst   []*request
 }
 
@@ -210,6 +213,7 @@ func (c *conn) take(h wire.Header, body []byte, tooLarge error) error {
 	case wire.OpStartup, wire.OpOptions, wire.OpRegister, wire.OpAuthResponse:
 		return c.control(h, body)
 	case wire.OpQuery, wire.OpPrepare, wire.OpExecute, wire.OpBatch:
+		c.frames.Add(1)
 		if !c.ready {
 			c.protocolError(h, "Unexpected message %s, expecting %s", h.Op, c.expecting())
 			return errHangUp

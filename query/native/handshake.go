@@ -2,7 +2,10 @@ package native
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
+	"net/netip"
+	"strings"
 
 	"nodedb/query"
 	"nodedb/query/virtual"
@@ -53,6 +56,7 @@ func (c *conn) startup(h wire.Header, body []byte) error {
 		return errHangUp
 	}
 	c.version, c.started = h.Version, true
+	c.show(&m)
 	if c.server.o.Authenticate == nil {
 		c.ready = true
 		c.deadline(0)
@@ -67,6 +71,47 @@ func (c *conn) startup(h wire.Header, body []byte) error {
 		c.writer.Segmented()
 	}
 	return nil
+}
+
+// show notes what system_views.clients shows of the connection. The options are a client's: they are bounded.
+func (c *conn) show(m *wire.Startup) {
+	options := make(map[string]string)
+	for name, value := range m.Options {
+		if len(options) < maxShownOptions && len(name)+len(value) <= maxShownOption {
+			options[strings.Clone(name)] = strings.Clone(value)
+		}
+	}
+	_, tls := c.nc.(*tls.Conn)
+	shown := &virtual.Client{Protocol: int(c.version), Options: options, TLS: tls}
+	if a, err := netip.ParseAddrPort(c.nc.RemoteAddr().String()); err == nil {
+		shown.Address, shown.Port = a.Addr().Unmap().WithZone("").String(), int(a.Port())
+	}
+	c.shown.Store(shown)
+}
+
+// Bounds of the options of a client that are kept to be shown: their number, and bytes of each.
+const (
+	maxShownOptions = 32
+	maxShownOption  = 1 << 10
+)
+
+// Clients gives the connections that have been started, for system_views.clients.
+func (s *Server) Clients() (list []virtual.Client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.mu.open {
+		shown := c.shown.Load()
+		if shown == nil {
+			continue
+		}
+		one, session := *shown, c.session.Load()
+		one.Stage, one.User, one.Keyspace, one.Requests = "ready", session.Identity, session.Keyspace, c.frames.Load()
+		if s.o.Authenticate != nil && session.Identity == "" {
+			one.Stage = "authenticating"
+		}
+		list = append(list, one)
+	}
+	return list
 }
 
 // checkStartup decodes STARTUP. Options that aren't known are ignored.

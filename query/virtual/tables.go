@@ -207,6 +207,26 @@ var definitions = []definition{
 		position int
 		type text`},
 
+	{"system_views", "clients", "currently connected clients", `
+		address inet partition_key
+		port int clustering
+		authentication_metadata frozen<map<text, text>>
+		authentication_mode text
+		client_options frozen<map<text, text>>
+		connection_stage text
+		driver_name text
+		driver_version text
+		hostname text
+		keyspace_name text
+		protocol_version int
+		request_count bigint
+		ssl_cipher_suite text
+		ssl_enabled boolean
+		ssl_protocol text
+		username text`},
+	{"system_views", "settings", "current settings", `
+		name text partition_key
+		value text`},
 	{"system_views", "anti_entropy", "when all replicas of this node's ranges last agreed, and what differed", `
 		keyspace_name text partition_key
 		table_name text partition_key

@@ -11,7 +11,7 @@ import (
 )
 
 // Source is what the tables show. One that is an Estimator too fills system.size_estimates and table_estimates, a
-// Tracer fills system_traces, and a Repairer system_views.anti_entropy.
+// Tracer fills system_traces, a Repairer system_views.anti_entropy, and a Hoster system_views.clients and settings.
 type Source interface {
 	Catalog() *schema.Catalog
 	Topology() Topology
@@ -71,6 +71,8 @@ func init() { // not in the declaration: the rows of system_schema go through ke
 		"system_traces.events":          eventRows,
 		"system_traces.sessions":        sessionRows,
 		"system_views.anti_entropy":     antiEntropyRows,
+		"system_views.clients":          clientRows,
+		"system_views.settings":         settingRows,
 		"system_virtual_schema.columns": virtualColumnRows,
 
 		"system_virtual_schema.keyspaces": virtualKeyspaceRows,

@@ -41,6 +41,18 @@ func (s *fakeSource) AntiEntropy() []RangeAgreement {
 	}
 }
 
+func (s *fakeSource) Clients() []Client {
+	return []Client{
+		{Address: "127.0.0.1", Port: 4000, Stage: "ready", Protocol: 5, Options: map[string]string{"CQL_VERSION": "3.0.0", "DRIVER_NAME": "d", "DRIVER_VERSION": "1"},
+			User: "ann", Keyspace: "nyc", Requests: 12, TLS: true},
+		{Address: "::1", Port: 4001, Stage: "authenticating", Protocol: 4},
+	}
+}
+
+func (s *fakeSource) Settings() map[string]string {
+	return map[string]string{"cluster_name": "nodedb", "join": ""}
+}
+
 func source(t *testing.T) *fakeSource {
 	catalog := schema.Empty()
 	for i, ch := range []*schema.Change{
