@@ -4,9 +4,9 @@ import "time"
 
 const (
 	// idleAfter is how long the log has to stay as it is, but for idleBytes, until what it holds is flushed.
-	idleAfter = 10 * time.Second
+	idleAfter = 5 * time.Second
 	idleBytes = 1 << 20
-	idleLook  = 5 * time.Second // between two looks at the log's size
+	idleLook  = 2 * time.Second // between two looks at the log's size, at least
 	// idleFlushBytes of the log are worth a flush: replaying less at a start takes no time that anybody notices.
 	idleFlushBytes = 8 << 20
 )

@@ -144,7 +144,7 @@ func TestIdleFlushDue(t *testing.T) {
 	for _, s := range []struct {
 		seconds int64
 		size    uint64
-	}{{0, 20 << 20}, {5, 24 << 20}, {10, 28 << 20}, {15, 28<<20 + 1000}, {20, 28<<20 + 2000}, {25, 1000}, {35, 1000}, {45, idleFlushBytes - 1}, {60, idleFlushBytes - 1}, {70, idleFlushBytes}} {
+	}{{0, 20 << 20}, {2, 24 << 20}, {4, 28 << 20}, {6, 28<<20 + 1000}, {9, 28<<20 + 2000}, {11, 1000}, {15, 1000}, {19, idleFlushBytes - 1}, {25, idleFlushBytes - 1}, {30, idleFlushBytes}} {
 		due = append(due, i.due(s.size, time.Unix(1000+s.seconds, 0)))
 	}
 	if got := fmt.Sprint(due); got != "[false false false false true false false false false true]" {
