@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -288,6 +289,7 @@ func TestReasonsAreGiven(t *testing.T) {
 	}
 	explained := map[string]bool{}
 	_, list, _ := strings.Cut(string(text), "## Different on purpose")
+	list, _, _ = strings.Cut(list, "\n## ")
 	for line := range strings.Lines(list) {
 		if cells := strings.Split(line, "|"); len(cells) > 2 && strings.Contains(cells[1], "`") {
 			explained[strings.Trim(cells[1], " `")] = false
@@ -328,7 +330,9 @@ func TestSurvey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, survey, _ := strings.Cut(string(text), "## Survey")
+	before, survey, _ := strings.Cut(string(text), "## Survey")
+	_, beside, _ := strings.Cut(before, "## Protocol, clients and bad input")
+	checkTests(t, beside)
 	needed, named := map[string]bool{}, map[string]bool{} // needed: types_NAME doesn't stand for it
 	for _, name := range scripts(t) {
 		needed[name] = !strings.HasPrefix(name, "types_") || strings.Count(name, "_") > 1
@@ -370,6 +374,27 @@ func TestSystemViews(t *testing.T) {
 		got, err := r.Answer(t.Context(), &Step{Statement: statement})
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %v\n  got\n    %s\n  want\n    %s", statement, err, strings.Join(got, "\n    "), strings.Join(want, "\n    "))
+		}
+	}
+}
+
+// checkTests: the tests that a text names, as `FOLDER.TestName`, are there.
+func checkTests(t *testing.T, text string) {
+	t.Helper()
+	named := regexp.MustCompile("`([a-z0-9/]+)\\.((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(text, -1)
+	if len(named) < 40 {
+		t.Errorf("only %d tests are named", len(named))
+	}
+	for _, name := range named {
+		files, err := filepath.Glob("../../" + name[1] + "/*_test.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(files, func(file string) bool {
+			source, err := os.ReadFile(file)
+			return err == nil && bytes.Contains(source, []byte("\nfunc "+name[2]+"("))
+		}) {
+			t.Errorf("query/CONFORMANCE.md names %s.%s, which is no test", name[1], name[2])
 		}
 	}
 }
