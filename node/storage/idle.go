@@ -11,8 +11,7 @@ const (
 	idleFlushBytes = 8 << 20
 )
 
-// idleFlush flushes a log that has come to rest. A process that is killed while nobody writes then starts as after a clean stop, rather than replay up to a memtable first; and the
-// memory of the memtable is given back.
+// idleFlush flushes a log that has come to rest. A process that is killed while nobody writes then starts as after a clean stop, rather than replay up to a memtable first.
 type idleFlush struct {
 	size   uint64 // bytes of the log, at since
 	since  time.Time
