@@ -43,7 +43,7 @@ func Compare(ctx context.Context, o CompareOptions) (*Comparison, error) {
 	peer := &peerSystem{command: o.Peer, prefix: o.Prefix, sync: o.PeerSync}
 	c := &Comparison{Nodes: o.Nodes, Sync: o.Sync, PeerName: peer.name(), PeerSync: o.PeerSync}
 	if slices.Contains(o.Load.Workloads, "load") {
-		done, err := peer.prepareCopy(o.Load.Files)
+		done, err := peer.prepareCopy(ctx, o.Load.Files)
 		if err != nil {
 			return nil, err
 		}

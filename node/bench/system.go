@@ -115,7 +115,7 @@ func (s *ownSystem) wipe() error {
 //	COMMAND wipe      stops them and deletes their data
 //	COMMAND pids      prints their process ids
 //	COMMAND copy HOST TABLE COLUMNS FILE   loads a CSV file with a header into KEYSPACE.TABLE by the database's own program, NA for no value, at QUORUM;
-//	                                       prints how many rows
+//	                                       prints how many rows; without arguments it gets ready for that, which is not measured
 //	COMMAND disk KEYSPACE TABLE            writes a table out of memory, and prints the bytes that it takes on all disks
 //
 // SYNC in its environment says when they sync: periodic or batch.
@@ -178,7 +178,10 @@ func (s *peerSystem) start(ctx context.Context, n int) (hosts []string, pids []i
 }
 
 // prepareCopy writes the file that copier loads; done removes it.
-func (s *peerSystem) prepareCopy(files fs.FS) (done func(), err error) {
+func (s *peerSystem) prepareCopy(ctx context.Context, files fs.FS) (done func(), err error) {
+	if _, err := s.run(ctx, "copy"); err != nil {
+		return nil, err
+	}
 	f, err := os.CreateTemp("", "nodedb-bench-flights-*.csv")
 	if err != nil {
 		return nil, err
