@@ -62,8 +62,8 @@ func (w *write) release() {
 }
 
 // Apply writes mutations blindly as one atomic batch and calls done once, when they are visible and as durable as the
-// mode promises. It may call done before it returns or from another goroutine; done must not block, nor call Apply or
-// Close. It copies what it keeps.
+// mode promises. It may call done before it returns or from another goroutine; done must not block, nor call Apply, ApplySystem, Read or
+// Close: they may wait for the sync waiter, which calls it. It copies what it keeps.
 //
 // Errors: ErrClosed, ErrFailStop, ErrCorrupt, ErrDiskFull, ErrDropped, ErrTooLarge. In all of them but ErrFailStop and
 // ErrCorrupt nothing was written. Apply waits while maxInFlight writes wait for their sync, and for its turn where

@@ -74,8 +74,9 @@ type Options struct {
 //  6. What the row cache gives is what a read would give, without what is not synced yet; a write is in it before the write is acknowledged, and before
 //     any read that saw it returns (rowfollow.go).
 //
-// A write takes this way: admit (tables, limits, space) -> its turn where compactions are behind (pace.go) -> one Pebble batch -> stripes shared -> ApplyNoSyncWait,
-// visible -> stripes free -> the sync queue, bounded by maxInFlight -> the one sync waiter, in commit order -> done.
+// A write takes this way: admit (tables, limits, space) -> one Pebble batch -> its turn where compactions are behind (pace.go) -> stripes shared -> order shared -> ApplyNoSyncWait,
+// visible -> stripes free -> the sync queue, bounded by maxInFlight -> order free -> hot keys collapsed; and the one sync waiter, in the
+// queue's order -> the row cache follows -> out of doubt -> done. Stripes are taken before order, never while it is held.
 //
 // Rejected: a goroutine per write that waits for its sync (2 to 3 times the CPU), batching by timer (the group commit
 // of Pebble's log writer batches by itself while a sync is under way), and Sets after a read (a read before each
