@@ -100,17 +100,35 @@ func (l Level) required(side []*vnodes.Node, rep vnodes.Replication, dc string) 
 // Alone reports whether the answer of one owner, self, meets a read's level: what a Tracker of NewRead would say once self has answered. readers are the
 // owners that answer reads.
 func Alone(l Level, readers []*vnodes.Node, rep vnodes.Replication, self vnodes.HostID, localDC string) bool {
-	if l == Any || int(l) >= len(names) || l == EachQuorum && len(rep.Datacenters) > 0 {
+	if l == Any || int(l) >= len(names) {
 		return false
 	}
 	for _, n := range readers {
 		if n.ID != self {
 			continue
 		}
-		if l.Local() {
-			return n.DC == localDC && l.required(readers, rep, localDC) == 1
+		dc := ""
+		switch {
+		case l.Local() && n.DC != localDC:
+			return false
+		case l.Local():
+			dc = localDC
+		case l == EachQuorum && len(rep.Datacenters) > 0:
+			if dc = n.DC; !onlyDC(rep, dc) {
+				return false
+			}
 		}
-		return l.required(readers, rep, "") == 1
+		return l.required(readers, rep, dc) == 1
 	}
 	return false
+}
+
+// onlyDC reports whether all copies are in one DC.
+func onlyDC(rep vnodes.Replication, dc string) bool {
+	for other, n := range rep.Datacenters {
+		if other != dc && n > 0 {
+			return false
+		}
+	}
+	return true
 }

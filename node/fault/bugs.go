@@ -67,6 +67,7 @@ var Bugs = []Bug{
 	{"storage/dropped-table-takes-writes", "a write that was checked before its table was dropped is written behind the drop"},
 	{"storage/failed-sync-ignored", "a failed sync is not noticed"},
 	{"storage/header-flags-lost", "after a restart it is forgotten which tables have partition headers"},
+	{"storage/hidden-by-a-flush", "a read is taken as it is though a flush may have hidden writes that were visible"},
 	{"storage/log-tail-not-checked", "a log that ends before what was synced is taken for a torn one"},
 	{"storage/no-fsync", "a write is not synced at all"},
 	{"storage/page-repeats-a-row", "a read that goes on inside a partition begins at the row it stopped behind"},

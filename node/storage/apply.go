@@ -172,7 +172,7 @@ func (e *Engine) merge(w *write, marker byte, clustering, fragment []byte) {
 	hash := xxhash.Sum64(op.Key)
 	w.stripes.add(hash)
 	if e.hot.count(hash) {
-		w.hot = append(w.hot, hotKey{hash: hash, key: append([]byte(nil), op.Key...)})
+		w.hot = append(w.hot, hotKey{hash: hash, slot: w.slots[len(w.slots)-1], key: append([]byte(nil), op.Key...)})
 	}
 }
 
@@ -186,7 +186,7 @@ func (e *Engine) commit(w *write, ms []row.Mutation, done func(error)) {
 		err = e.admitAgain(w, ms)
 	}
 	if err == nil && w.batch != nil {
-		err = e.applyBatch(w.batch)
+		err = e.applyBatch(w)
 	}
 	e.hot.unlockShared(&w.stripes)
 	if err != nil {
@@ -258,11 +258,15 @@ func (e *Engine) admitAgain(w *write, ms []row.Mutation) error {
 }
 
 // applyBatch makes a batch visible. In SyncBatch its sync is under way then.
-func (e *Engine) applyBatch(b *pebble.Batch) error {
-	if e.mode == SyncPeriodic || fault.Planted("storage/no-fsync") {
-		return e.db.Apply(b, pebble.NoSync)
+func (e *Engine) applyBatch(w *write) error {
+	if len(w.slots) == 0 {
+		e.doubt.system.Add(1)
+		defer e.doubt.system.Add(doubtAge - 1)
 	}
-	return e.db.ApplyNoSyncWait(b, pebble.Sync)
+	if e.mode == SyncPeriodic || fault.Planted("storage/no-fsync") {
+		return e.db.Apply(w.batch, pebble.NoSync)
+	}
+	return e.db.ApplyNoSyncWait(w.batch, pebble.Sync)
 }
 
 // verdict is what done is told about a write that Pebble answered with err.

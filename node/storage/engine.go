@@ -73,6 +73,7 @@ type Options struct {
 //  5. In SyncBatch a read shows only what is durable: what a crash could take back, it waits for (indoubt.go).
 //  6. What the row cache gives is what a read would give, without what is not synced yet; a write is in it before the write is acknowledged, and before
 //     any read that saw it returns (rowfollow.go).
+//  7. Who changes content under a key counts that in inDoubt's words while Pebble has the batch: else a flush could hide it from readers (published.go).
 //
 // A write takes this way: admit (tables, limits, space) -> one Pebble batch -> its turn where compactions are behind (pace.go) -> stripes shared -> order shared -> ApplyNoSyncWait,
 // visible -> stripes free -> the sync queue, bounded by maxInFlight -> order free -> hot keys collapsed; and the one sync waiter, in the

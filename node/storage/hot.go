@@ -35,6 +35,7 @@ type hotKeys struct {
 // hotKey is a key whose chain has to be shortened.
 type hotKey struct {
 	hash uint64
+	slot uint16 // the partition's, in inDoubt
 	key  []byte
 }
 
@@ -114,7 +115,10 @@ func (e *Engine) collapse(k *hotKey) {
 	b := e.db.NewBatch()
 	_ = b.Set(k.key, value, nil) // fails only for indexed batches
 	if err = errors.Join(collapseRead.Hit(), closer.Close()); err == nil {
+		slots := []uint16{k.slot}
+		e.doubt.begin(slots, nil)
 		err = e.db.Apply(b, pebble.NoSync)
+		e.doubt.end(slots)
 	}
 	if err = errors.Join(err, b.Close()); err != nil {
 		e.logger.Error("storage: a hot key keeps its chain", "err", err)

@@ -33,10 +33,15 @@ const (
 // Who waited for a sync also waits until the writes that it saw have ended, and the row cache has followed them (rowfollow.go): else the cache would give somebody an older
 // row after this reader has shown the newer one.
 type inDoubt struct {
-	slots [doubtSlots]partitionSlot
-	all   atomic.Int64
-	wake  chan struct{} // capacity 1
-	mu    struct {
+	slots  [doubtSlots]partitionSlot
+	all    atomic.Uint64 // as a slot's word, for all partitions
+	system atomic.Uint64 // as a slot's word, for system entries that are being written
+	wake   chan struct{} // capacity 1
+
+	flushes   atomic.Uint64 // that have begun
+	published atomic.Uint64 // those of them whose writes are all published (published.go)
+
+	mu struct {
 		sync.Mutex
 		waiting []chan struct{}
 	}
@@ -85,7 +90,7 @@ func (d *inDoubt) end(slots []uint16) {
 	for _, s := range slots {
 		d.slots[s].word.Add(doubtAge - 1)
 	}
-	d.all.Add(-1)
+	d.all.Add(doubtAge - 1)
 }
 
 // beginAll is begin for a write that may concern any partition.
@@ -102,32 +107,38 @@ func (d *inDoubt) endAll() {
 	for i := range d.slots {
 		d.slots[i].word.Add(doubtAge - 1)
 	}
-	d.all.Add(-1)
+	d.all.Add(doubtAge - 1)
 }
 
 // holds reports whether what was read may be lost: of one partition, or of any where spec is for a range.
 func (d *inDoubt) holds(spec *ReadSpec) bool {
-	if d.all.Load() == 0 {
+	if d.all.Load()&doubtMask == 0 {
 		return false
 	}
 	return spec.Key == nil || d.slots[doubtSlot(spec.Storage, spec.Token)].word.Load()&doubtMask != 0
 }
 
-// await returns once a sync that began after the call is done and the writes that were visible before it have ended, or with ctx's error.
+// await returns once a sync that began after the call is done, the writes that were visible before it have ended, and those of every flush that had begun are
+// published; or with ctx's error.
 func (d *inDoubt) await(ctx context.Context) error {
 	done := make(chan struct{})
 	d.mu.Lock()
 	d.mu.waiting = append(d.mu.waiting, done)
 	d.mu.Unlock()
-	select {
-	case d.wake <- struct{}{}:
-	default: // somebody asked already, and is not served yet
-	}
+	d.ask()
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// ask wakes settleDoubts.
+func (d *inDoubt) ask() {
+	select {
+	case d.wake <- struct{}{}:
+	default: // somebody asked already, and is not served yet
 	}
 }
 
@@ -138,7 +149,7 @@ func (d *inDoubt) take() (waiting []chan struct{}) {
 	return waiting
 }
 
-// settleDoubts syncs the log for the reads that wait. A sync that fails has stopped the engine, and they see that.
+// settleDoubts syncs the log for the reads that wait, and sees to it that flushes become published. A sync that fails has stopped the engine, and they see that.
 func (e *Engine) settleDoubts() {
 	for {
 		select {
@@ -146,17 +157,27 @@ func (e *Engine) settleDoubts() {
 			return
 		case <-e.doubt.wake:
 		}
+		begun := e.doubt.flushes.Load() // before the entry, which is published behind all that these flushes hold
 		waiting := e.doubt.take()
-		if len(waiting) == 0 {
-			continue // they were served by the sync before
+		if len(waiting) > 0 {
+			e.settle(begun, pebble.Sync)
+			e.awaitEnds()
+		} else if begun != e.doubt.published.Load() && !e.space.full.Load() {
+			e.settle(begun, pebble.NoSync)
 		}
-		if err := e.db.LogData(nil, pebble.Sync); err != nil && e.failed.Load() == nil {
-			e.fail(syncFailed(e.dir, err))
-		}
-		e.awaitEnds()
 		for _, done := range waiting {
 			close(done)
 		}
+	}
+}
+
+// settle writes an empty entry to the log.
+func (e *Engine) settle(begun uint64, o *pebble.WriteOptions) {
+	switch err := e.db.LogData(nil, o); {
+	case err == nil:
+		e.doubt.published.Store(begun)
+	case e.failed.Load() == nil:
+		e.fail(syncFailed(e.dir, err))
 	}
 }
 

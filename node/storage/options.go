@@ -136,6 +136,7 @@ func (e *Engine) eventListener() *pebble.EventListener {
 			}
 		},
 		WALCreated:    func(pebble.WALCreateInfo) { e.logCreated() },
+		FlushBegin:    func(pebble.FlushInfo) { e.doubt.flushBegins() },
 		FlushEnd:      func(pebble.FlushInfo) { e.pace.changed() },
 		CompactionEnd: func(pebble.CompactionInfo) { e.pace.changed() },
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {

@@ -20,7 +20,14 @@ func (e *Engine) NewSnapshot() *Snapshot {
 		return s
 	}
 	defer e.leave()
-	s.snap = e.db.NewSnapshot()
+	for {
+		before := e.doubt.glance(&e.doubt.all)
+		s.snap = e.db.NewSnapshot()
+		if before.sawAll(&e.doubt) || e.awaitPublished(context.Background()) != nil {
+			break // of an engine that has failed nothing can be read
+		}
+		_ = s.snap.Close()
+	}
 	e.mu.Lock()
 	e.mu.snapshots[s] = struct{}{}
 	e.mu.Unlock()

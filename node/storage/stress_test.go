@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -75,7 +76,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	stop.Store(true)
 	others.Wait()
 	for _, id := range []row.StorageID{testTable, memoryTable} {
-		if got := values(readAll(t, e, partition(id, fmt.Sprint("k", id)))); len(got) != 2 {
+		if got := values(readAll(t, e, partition(id, fmt.Sprint("k", id)))); len(got) != 2 || !strings.HasSuffix(got[1], fmt.Sprintf("=%06d", rounds-1)) {
 			t.Errorf("table %d: %q", id, got)
 		}
 	}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 
@@ -24,6 +25,19 @@ func (e *Engine) GetSystem(key string) ([]byte, error) {
 		return nil, err
 	}
 	defer e.leave()
+	for {
+		before := e.doubt.glance(&e.doubt.system)
+		value, err := e.getSystem(key)
+		if err != nil || before.sawAll(&e.doubt) {
+			return value, err
+		}
+		if err := e.awaitPublished(context.Background()); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (e *Engine) getSystem(key string) ([]byte, error) {
 	value, closer, err := e.db.Get(appendSystemKey(nil, spaceSystem, key))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
@@ -58,7 +72,9 @@ func (e *Engine) PutSystem(pairs ...Pair) error {
 			_ = b.Set(key, pairs[i].Value, nil)
 		}
 	}
+	e.doubt.system.Add(1)
 	err := e.db.ApplyNoSyncWait(b, pebble.Sync)
+	e.doubt.system.Add(doubtAge - 1)
 	if err == nil {
 		err = b.SyncWait()
 	}
@@ -124,7 +140,7 @@ func (e *Engine) ScanSystem(prefix string, f func(key string, value []byte) bool
 // scanSpace walks over one space of the system key space.
 func (e *Engine) scanSpace(space byte, prefix string, f func(name string, value []byte) bool) error {
 	lower := appendSystemKey(nil, space, prefix)
-	it, err := e.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: appendSystemKey(nil, space+1, "")})
+	it, err := e.systemIterator(&pebble.IterOptions{LowerBound: lower, UpperBound: appendSystemKey(nil, space+1, "")})
 	if err != nil {
 		return e.readError("scan system entries", err)
 	}
@@ -141,4 +157,18 @@ func (e *Engine) scanSpace(space byte, prefix string, f func(name string, value 
 		return e.readError("scan system entries", err)
 	}
 	return nil
+}
+
+// systemIterator stands for what was visible when it was made.
+func (e *Engine) systemIterator(o *pebble.IterOptions) (*pebble.Iterator, error) {
+	for {
+		before := e.doubt.glance(&e.doubt.system)
+		it, err := e.db.NewIter(o)
+		if err != nil || before.sawAll(&e.doubt) {
+			return it, err
+		}
+		if err := errors.Join(it.Close(), e.awaitPublished(context.Background())); err != nil {
+			return nil, err
+		}
+	}
 }
