@@ -29,8 +29,8 @@ func TestReadsWaitForAFlushToBePublished(t *testing.T) {
 				t.Errorf("looked at %d entries: the partition's one wasn't read again", n)
 			}
 		},
-		"range":     func() { readAll(t, e, ReadSpec{Storage: testTable, Range: everything}) },
-		"snapshot":  func() { check(t, e.NewSnapshot().Close()) },
+		"range":    func() { readAll(t, e, ReadSpec{Storage: testTable, Range: everything}) },
+		"snapshot": func() { check(t, e.NewSnapshot().Close()) },
 		"system": func() {
 			_, err := e.GetSystem("x")
 			check(t, err)
