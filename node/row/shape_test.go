@@ -10,16 +10,20 @@ import (
 // TestShape: what a shape says of any row is what Find says: a row of a shape that another row taught has that one's columns in its places, and a row that
 // has more than plain cells has no shape.
 func TestShape(t *testing.T) {
+	sizes := rapid.SampledFrom([]int{0, 1, 2, 3, 255, 256, 70_000}) // ends of 1, 2 and 4 bytes
 	rapid.Check(t, func(t *rapid.T) {
 		draw := func(name string) View {
 			var b Builder
 			columns := rapid.SliceOfNDistinct(rapid.SampledFrom([]ColumnID{0, 1, 2, 3, 255, 256, 259, 513, 770}), 0, 5, rapid.ID).Draw(t, name)
 			plain := rapid.IntRange(0, 3).Draw(t, name+" plain") > 0
+			if rapid.IntRange(0, 3).Draw(t, name+" deletion") == 0 {
+				b.Delete(4)
+			}
 			for _, c := range []ColumnID{0, 1, 2, 3, 255, 256, 259, 513, 770} {
 				if !contains(columns, c) {
 					continue
 				}
-				cell := Cell{Column: c, Timestamp: 5, Value: rapid.SliceOfN(rapid.Byte(), 0, 3).Draw(t, "value")}
+				cell := Cell{Column: c, Timestamp: 5, Value: bytes.Repeat([]byte{byte(c)}, sizes.Draw(t, "size"))}
 				if !plain && c > 1 {
 					cell.Timestamp++
 				}
@@ -30,20 +34,23 @@ func TestShape(t *testing.T) {
 		first, second := draw("first"), draw("second")
 		x, y := first.Index(), second.Index()
 		var s Shape
-		s.Learn(&y) // forgotten
-		if learnt := s.Learn(&x); learnt != (x.attrs == nil && x.Len() > 0) || s.Of(&x) != learnt {
-			t.Fatalf("%x: learnt %v, has it %v", first, learnt, s.Of(&x))
+		s.Learn(second) // forgotten
+		if learnt := s.Learn(first); learnt != (x.attrs == nil && x.Len() > 0) || s.Of(first) != learnt {
+			t.Fatalf("%x: learnt %v, has it %v", first, learnt, s.Of(first))
 		}
-		if !s.Of(&y) {
-			if x.attrs == nil && y.attrs == nil && x.Len() > 0 && bytes.Equal(x.columns, y.columns) && x.flags&flagWide == y.flags&flagWide {
-				t.Fatal("the same columns are another shape")
+		if !s.Of(second) {
+			if x.attrs == nil && y.attrs == nil && x.Len() > 0 && bytes.Equal(x.columns, y.columns) && x.flags == y.flags {
+				t.Fatal("the same columns and flags are another shape")
 			}
 			return
+		}
+		if !second.LiveAt(0) {
+			t.Fatalf("%x has a shape and is not live", second)
 		}
 		for c := range ColumnID(1024) {
 			cell, ok := y.Find(c)
 			place := s.Place(c)
-			if ok != (place >= 0) || ok && !bytes.Equal(y.Plain(place), cell.Value) {
+			if ok != (place >= 0) || ok && !bytes.Equal(s.Plain(second, place), cell.Value) {
 				t.Fatalf("column %d: %v %x, place %d", c, ok, cell.Value, place)
 			}
 		}

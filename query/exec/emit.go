@@ -35,16 +35,16 @@ type layouts struct {
 	none  bool // the select list is more than columns: there are none
 }
 
-// of gives the layout of the row whose cells are given; nil: it is not known.
-func (l *layouts) of(cells *row.Index) *layout {
+// of gives the layout of a row; nil: it is not known.
+func (l *layouts) of(v row.View) *layout {
 	if len(l.known) == 0 {
 		return nil
 	}
-	if last := &l.known[l.last]; last.shape.Of(cells) {
+	if last := &l.known[l.last]; last.shape.Of(v) {
 		return last
 	}
 	for i := range l.known {
-		if l.known[i].shape.Of(cells) {
+		if l.known[i].shape.Of(v) {
 			l.last = i
 			return &l.known[i]
 		}
@@ -53,9 +53,9 @@ func (l *layouts) of(cells *row.Index) *layout {
 }
 
 // learn learns the layout of a row that is not known, if it has a shape and the select list is columns alone.
-func (l *layouts) learn(sel *plan.Select, cells *row.Index) {
+func (l *layouts) learn(sel *plan.Select, v row.View) {
 	var n layout
-	if l.none || len(l.known) == maxShapes || !n.shape.Learn(cells) {
+	if l.none || len(l.known) == maxShapes || !n.shape.Learn(v) {
 		return
 	}
 	for _, x := range sel.Exprs {
@@ -73,25 +73,44 @@ func (l *layouts) learn(sel *plan.Select, cells *row.Index) {
 	l.known = append(l.known, n)
 }
 
-// appendLaid appends the row in env, which has the layout.
-func (o *output) appendLaid(l *layout) {
-	r := &o.env.Row
+// appendLaid appends a row that has the layout. What is not in its cells is in env.
+func (o *output) appendLaid(l *layout, v row.View) {
+	rows := o.rows
 	for i := range l.sources {
 		s := &l.sources[i]
-		var v []byte
+		var value []byte
 		switch {
 		case s.kind == schema.Regular:
 			if s.at >= 0 {
-				v = r.Cells.Plain(s.at)
+				value = l.shape.Plain(v, s.at)
 			}
 		case s.kind == schema.PartitionKey:
-			v = r.KeyValues[s.at]
+			value = o.env.Row.KeyValues[s.at]
 		default:
 			x := o.sel.Exprs[i]
-			v = r.Value(x.Index, x.Column)
+			value = o.env.Row.Value(x.Index, x.Column)
 		}
-		o.rows = types.AppendElement(o.rows, v)
+		rows = types.AppendElement(rows, value)
 	}
+	o.rows = rows
+}
+
+// laid takes a row of a known layout, where each live row is one of the result: nothing is asked of it but its values.
+func (w *walk) laid(l *layout) (full bool, err error) {
+	w.sawRow = true
+	if w.o.full() {
+		w.endBeforeRow()
+		return true, nil
+	}
+	if err := w.splitClustering(); err != nil {
+		return false, err
+	}
+	w.o.appendLaid(l, w.reader.Row)
+	if err := w.o.given(); err != nil {
+		return false, err
+	}
+	w.noteLast()
+	return w.o.left == 0, nil
 }
 
 // sizeOf guesses how many bytes the rows of a page take in the result: their share of what they take in the page.

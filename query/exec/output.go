@@ -3,6 +3,7 @@ package exec
 import (
 	"bytes"
 
+	"nodedb/node/row"
 	"nodedb/query/plan"
 	"nodedb/query/types"
 	"nodedb/query/wire"
@@ -27,7 +28,9 @@ type output struct {
 	groupKey     []byte
 	groupPrefix  []byte
 
-	layouts layouts
+	layouts  layouts
+	view     row.View // the row in env, as the page has it; nil: it has statics alone, or is of a system table
+	straight bool     // each live row is a row of the result, whatever its values
 
 	order      []byte    // with sel.Sort: what the row in env is sorted by; nil for one that has nothing but statics
 	groupOrder []byte    // that of the open group's first row
@@ -155,11 +158,22 @@ func (o *output) finish() error {
 // emit appends the row in env (or the group's results) to the result, to be sorted by order.
 func (o *output) emit(order []byte) error {
 	from := len(o.rows)
-	if l := o.layouts.of(&o.env.Row.Cells); l != nil {
-		o.appendLaid(l)
+	if l := o.layouts.of(o.view); l != nil {
+		o.appendLaid(l, o.view)
 	} else if err := o.appendRow(); err != nil {
 		return err
 	}
+	if err := o.given(); err != nil {
+		return err
+	}
+	if o.sel.Sort != nil {
+		o.keys = append(o.keys, sortKey{key: order, from: from, to: len(o.rows)})
+	}
+	return nil
+}
+
+// given counts the row that was just appended.
+func (o *output) given() error {
 	if len(o.rows) > MaxResult {
 		return wire.Errorf(wire.CodeInvalid, "The result is larger than %d MiB: page through it, or give a LIMIT", MaxResult>>20)
 	}
@@ -167,9 +181,6 @@ func (o *output) emit(order []byte) error {
 	o.emitted++
 	if o.left > 0 && o.sel.Sort == nil {
 		o.left--
-	}
-	if o.sel.Sort != nil {
-		o.keys = append(o.keys, sortKey{key: order, from: from, to: len(o.rows)})
 	}
 	return nil
 }
@@ -187,7 +198,7 @@ func (o *output) appendRow() error {
 		o.rows = types.AppendElement(o.rows, v)
 	}
 	if o.count >= emitFrom && !o.sel.Grouped {
-		o.layouts.learn(o.sel, &o.env.Row.Cells)
+		o.layouts.learn(o.sel, o.view)
 	}
 	return nil
 }

@@ -237,6 +237,7 @@ func (w *walk) specify(spec *storage.ReadSpec) (empty bool, err error) {
 	t := w.sel.Table
 	w.dropped = int(t.NextColumn)-1 != len(t.Statics)+len(t.Regulars)
 	w.wantKey, w.wantRows = w.sel.UsesKey, w.sel.UsesClustering
+	w.o.straight = w.everyRow() && !w.sel.Distinct && w.o.perLimit < 0
 	w.r.env.Row.Table, w.r.env.Row.Now = t, w.r.env.Now
 	if err := w.goOnInside(); err != nil {
 		return false, err
@@ -350,7 +351,7 @@ func (w *walk) exhausted() bool {
 // shape gives a read its limits: replicas stop early only where each live row of theirs is a row of the result.
 func (w *walk) shape(spec *storage.ReadSpec) {
 	spec.After, spec.RowLimit, spec.PartitionRows = w.after, 0, 0
-	if w.sel.Grouped || len(w.sel.Where.Filters) > 0 || w.dropped || w.sel.Sort != nil {
+	if !w.everyRow() {
 		return
 	}
 	if w.o.wanted >= 0 {
@@ -362,6 +363,11 @@ func (w *walk) shape(spec *storage.ReadSpec) {
 	if w.o.perLimit > 0 {
 		spec.PartitionRows = w.o.perLimit
 	}
+}
+
+// everyRow reports whether each live row that is read is a row of the result, in this order.
+func (w *walk) everyRow() bool {
+	return !w.sel.Grouped && len(w.sel.Where.Filters) == 0 && !w.dropped && w.sel.Sort == nil
 }
 
 // fetch reads the next page.
@@ -489,7 +495,7 @@ func (w *walk) leave() (full bool, err error) {
 			return true, nil
 		}
 		r := &w.r.env.Row
-		r.Clustering, r.Cells, w.o.order = nil, row.View(nil).Index(), nil
+		r.Clustering, r.Cells, w.o.view, w.o.order = nil, row.View(nil).Index(), nil, nil
 		if _, err := w.o.add(nil); err != nil {
 			return false, err
 		}
@@ -504,7 +510,13 @@ func (w *walk) leave() (full bool, err error) {
 
 // row takes one row of the current partition.
 func (w *walk) row() (full bool, err error) {
+	if w.o.straight {
+		if l := w.o.layouts.of(w.reader.Row); l != nil {
+			return w.laid(l)
+		}
+	}
 	r := &w.r.env.Row
+	w.o.view = w.reader.Row
 	r.Cells.Reset(w.reader.Row)
 	if !w.live(&r.Cells, w.reader.Row) {
 		return false, w.buried(1)
@@ -513,17 +525,12 @@ func (w *walk) row() (full bool, err error) {
 	if w.sel.Distinct || w.o.skipsPartition() {
 		return false, nil
 	}
-	if w.o.full() && !w.o.open { // there is a row beyond the page
-		if fault.Planted("exec/page-state-skips-a-row") {
-			w.noteLast()
-		}
-		w.pause(w.last)
+	if w.o.full() && !w.o.open {
+		w.endBeforeRow()
 		return true, nil
 	}
-	if w.wantRows {
-		if r.Clustering, w.arena, err = w.sel.Table.SplitClusteringInto(r.Clustering, w.arena[:0], w.reader.Clustering); err != nil {
-			return false, err
-		}
+	if err = w.splitClustering(); err != nil {
+		return false, err
 	}
 	if err = w.sortKey(w.reader.Clustering); err != nil {
 		return false, err
@@ -545,6 +552,23 @@ func (w *walk) row() (full bool, err error) {
 		w.noteLast()
 	}
 	return w.o.left == 0, nil
+}
+
+// endBeforeRow ends the client's page in front of the row at hand, which is beyond it.
+func (w *walk) endBeforeRow() {
+	if fault.Planted("exec/page-state-skips-a-row") {
+		w.noteLast()
+	}
+	w.pause(w.last)
+}
+
+// splitClustering gives env the clustering values of the row at hand, where they are looked at.
+func (w *walk) splitClustering() (err error) {
+	if w.wantRows {
+		r := &w.r.env.Row
+		r.Clustering, w.arena, err = w.sel.Table.SplitClusteringInto(r.Clustering, w.arena[:0], w.reader.Clustering)
+	}
+	return err
 }
 
 // counted takes live rows of the current partition that a replica counted: the first as any row, the others by their number.
