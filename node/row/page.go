@@ -3,6 +3,7 @@ package row
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"nodedb/vnodes"
 )
@@ -66,9 +67,10 @@ func (w *PageWriter) Row(clustering []byte, fragment View) {
 		return
 	}
 	w.empty = 0
-	w.buf = append(w.buf, tagRow)
-	w.buf = appendBytes(w.buf, clustering)
-	w.buf = appendBytes(w.buf, fragment)
+	b := slices.Grow(w.buf, 1+2*binary.MaxVarintLen32+len(clustering)+len(fragment)) // once a row
+	b = binary.AppendUvarint(append(b, tagRow), uint64(len(clustering)))
+	b = binary.AppendUvarint(append(b, clustering...), uint64(len(fragment)))
+	w.buf = append(b, fragment...)
 }
 
 // Count appends how many rows the current partition has; of none it says nothing.

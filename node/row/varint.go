@@ -34,6 +34,16 @@ func appendBytes(dst, b []byte) []byte {
 
 // takeBytes reads bytes behind their length; the result aliases b and can't be appended to.
 func takeBytes(b []byte, limit int, what string) (taken, rest []byte, err error) {
+	if len(b) > 0 && b[0] < 0x80 { // most lengths
+		if end := 1 + int(b[0]); end <= len(b) && end <= limit {
+			return b[1:end:end], b[end:], nil
+		}
+	}
+	return takeLong(b, limit, what)
+}
+
+// takeLong is takeBytes for any length, and says what is wrong.
+func takeLong(b []byte, limit int, what string) (taken, rest []byte, err error) {
 	n, size := uvarint(b)
 	switch {
 	case size == 0:
