@@ -149,7 +149,7 @@ func volumeCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "volume",
 		Usage: "fill a node: write amplification, then how soon it answers after a start, and what it costs while idle",
-		Description: "Rows of 1 KB, in random order of their tokens. What goes to the disk is counted by the kernel (/proc/PID/io): log, flushes and compactions.\n\n" +
+		Description: "Rows of 1 KB, in random order of their tokens. What goes to the disk is the node's own count (nodedb_storage_written_bytes): log, flushes and compactions.\n\n" +
 			"Example: nodedb bench volume --gb 10",
 		OnUsageError: misused,
 		Flags: []cli.Flag{

@@ -61,6 +61,13 @@ func (e *Engine) showPebble(r *metrics.Registry) {
 	show("nodedb_storage_cache_hits", "Block cache hits since the start.", func(m *pebble.Metrics) float64 { return float64(m.BlockCache.Hits) })
 	show("nodedb_storage_cache_misses", "Block cache misses since the start.", func(m *pebble.Metrics) float64 { return float64(m.BlockCache.Misses) })
 	show("nodedb_storage_read_amplification", "Sorted runs that a read may look into.", func(m *pebble.Metrics) float64 { return float64(m.ReadAmp()) })
+	show("nodedb_storage_written_bytes", "What was written to disk since the start: log, flushes and compactions.", func(m *pebble.Metrics) float64 {
+		n := m.WAL.BytesWritten
+		for i := range m.Levels {
+			n += m.Levels[i].TableBytesFlushed + m.Levels[i].TableBytesCompacted
+		}
+		return float64(n)
+	})
 	show("nodedb_storage_compaction_debt_bytes", "Bytes that compactions are behind.", func(m *pebble.Metrics) float64 {
 		return float64(m.Compact.EstimatedDebt)
 	})

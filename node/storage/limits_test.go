@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -82,8 +83,30 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
+	before := metricOf(t, r, "nodedb_storage_written_bytes")
+	apply(t, e, insert(testTable, "k", "b", 1, strings.Repeat("v", 1<<20)))
+	if grew := metricOf(t, r, "nodedb_storage_written_bytes") - before; grew < 1<<20 || grew > 3<<19 {
+		t.Errorf("1 MiB took %.0f bytes in the log", grew)
+	}
+	before = metricOf(t, r, "nodedb_storage_written_bytes")
+	check(t, e.db.Flush())
+	if metricOf(t, r, "nodedb_storage_written_bytes") == before {
+		t.Error("a flush has written nothing")
+	}
 	check(t, e.Close())
 	if page := scrape(t, r); !strings.Contains(page, "nodedb_storage_disk_bytes 0") {
 		t.Error("a closed engine shows bytes on disk")
 	}
+}
+
+// metricOf is a metric without labels.
+func metricOf(t *testing.T, r *metrics.Registry, name string) float64 {
+	t.Helper()
+	_, after, ok := strings.Cut(scrape(t, r), "\n"+name+" ")
+	line, _, _ := strings.Cut(after, "\n")
+	v, err := strconv.ParseFloat(line, 64)
+	if !ok || err != nil {
+		t.Fatalf("no %s", name)
+	}
+	return v
 }

@@ -63,7 +63,11 @@ func (e *Engine) watchPace() {
 		m := e.db.Metrics()
 		rate := paceOf(int(m.Levels[0].Sublevels), m.MemTable.Size)
 		if before := e.pace.rate.Swap(rate); (before == 0) != (rate == 0) {
-			e.logger.Info("storage: compactions are behind", "writes_are_slowed_down", rate != 0, "l0_sublevels", m.Levels[0].Sublevels, "memtable_bytes", m.MemTable.Size)
+			message := "storage: flushes and compactions have caught up, writes are no longer slowed down"
+			if rate != 0 {
+				message = "storage: flushes or compactions are behind, writes are slowed down"
+			}
+			e.logger.Info(message, "l0_sublevels", m.Levels[0].Sublevels, "memtable_bytes", m.MemTable.Size)
 		}
 	}
 }
