@@ -229,8 +229,8 @@ func start(c *cli.Context) error {
 	defer cancel()
 	failed := make(chan error, 1)
 	begun := time.Now()
-	boundGarbage()
-	resting := restAfterLoad(ctx)
+	node.BoundGarbage()
+	resting := node.RestAfterLoad(ctx)
 	defer func() { cancel(); <-resting }()
 	n, err := node.Start(ctx, node.Options{
 		Config: cfg, Logger: logger, Release: version(),

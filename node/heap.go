@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -21,8 +21,8 @@ const (
 // slack is never touched: it takes address space, no memory. The collector counts it.
 var slack []byte
 
-// boundGarbage is called once, by a process that is a node. Who sets GOGC has the last word.
-func boundGarbage() {
+// BoundGarbage is called once, by a process that is a node: before Start, which fills the heap. Who sets GOGC has the last word.
+func BoundGarbage() {
 	slack = make([]byte, slackBytes)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbagePercent)
@@ -55,8 +55,8 @@ func (r *heapRest) due(allocated, spare uint64, now time.Time) bool {
 	return now.Sub(r.since) >= restAfter && spare >= restWorth
 }
 
-// restAfterLoad gives back what a load leaves, until ctx ends; then the channel is closed.
-func restAfterLoad(ctx context.Context) <-chan struct{} {
+// RestAfterLoad gives back what a load leaves, until ctx ends; then the channel is closed. A process that is a node calls it once, beside Start.
+func RestAfterLoad(ctx context.Context) <-chan struct{} {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

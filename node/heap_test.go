@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"bytes"
@@ -48,5 +48,21 @@ func TestGiveBack(t *testing.T) {
 	}
 	if pool.Get() != nil {
 		t.Error("the pool holds what it held")
+	}
+}
+
+// TestBoundGarbage: who sets GOGC has the last word.
+func TestBoundGarbage(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	defer func() { slack = nil }()
+	for _, set := range []struct {
+		env  string
+		want int
+	}{{"50", 100}, {"", garbagePercent}} {
+		t.Setenv("GOGC", set.env)
+		BoundGarbage()
+		if got := debug.SetGCPercent(100); got != set.want {
+			t.Errorf("GOGC=%q: %d percent, want %d", set.env, got, set.want)
+		}
 	}
 }
