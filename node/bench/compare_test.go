@@ -255,9 +255,9 @@ func TestVerdicts(t *testing.T) {
 
 // TestLimits: every limit and what nodedb does of it is measured, and nothing is left.
 func TestLimits(t *testing.T) {
-	dir := t.TempDir()
+	dir, progress := t.TempDir(), bytes.Buffer{}
 	limits, err := Limits(t.Context(), LimitOptions{Binary: nodedb(t), Prefix: prefix(83), Dir: dir, Seconds: 50 * time.Millisecond, InFlight: 64, rows: 1000,
-		Files: someFlights(t, 1000)})
+		Files: someFlights(t, 1000), Progress: &progress})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,6 +269,9 @@ func TestLimits(t *testing.T) {
 		if l.Limit.PerSecond <= 0 || l.Nodedb.PerSecond <= 0 {
 			t.Errorf("%+v", l)
 		}
+		if !strings.Contains(progress.String(), l.Name+": ") {
+			t.Errorf("%s was not said when it came", l.Name)
+		}
 	}
 	for _, name := range []string{"storage: write 100 B, synced, 64 waiting", "RPC: 200 B", "raw Pebble, synced every 10 ms", "null CQL server + Pebble Get", "CQL: count(*), a row", ">= 60%"} {
 		if !strings.Contains(out.String(), name) {
@@ -277,5 +280,13 @@ func TestLimits(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+// TestLimitsBeforeAnError: what was measured before a stage that fails is given beside the error.
+func TestLimitsBeforeAnError(t *testing.T) {
+	limits, err := Limits(t.Context(), LimitOptions{Binary: "/no/such/nodedb", Prefix: prefix(83), Dir: t.TempDir(), Seconds: time.Millisecond, InFlight: 1})
+	if err == nil || len(limits) < storageRead {
+		t.Fatalf("%d figures, %v", len(limits), err)
 	}
 }

@@ -40,7 +40,8 @@ type Limit struct {
 }
 
 // Limits measures, one after the other and each by turns where it can: raw Pebble against the storage engine, bytes over loopback against node/rpc, and a
-// whole node over CQL against raw Pebble, against a CQL server that does nothing, and against itself with periodic syncs.
+// whole node over CQL against raw Pebble, against a CQL server that does nothing, and against itself with periodic syncs. Each figure goes to Progress as it
+// comes; with an error, those that were measured before it are given.
 func Limits(ctx context.Context, o LimitOptions) (limits []Limit, err error) {
 	if o.Seconds <= 0 || o.InFlight < 1 || o.InFlight > MaxInFlight {
 		return nil, fmt.Errorf("%w: want some seconds, and 1 to %d in flight", ErrOptions, MaxInFlight)
@@ -52,33 +53,40 @@ func Limits(ctx context.Context, o LimitOptions) (limits []Limit, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	say := func(what string) {
 		if o.Progress != nil {
-			fmt.Fprintln(o.Progress, "measuring", what)
+			fmt.Fprintln(o.Progress, what)
 		}
 	}
-	say("raw Pebble and the storage engine")
+	say("measuring raw Pebble and the storage engine")
 	stores, err := storage.MeasureLimits(ctx, disk.Real(), dir, o.Seconds)
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range stores {
-		limits = append(limits, Limit{"storage: " + l.Name, "raw Pebble", l.Raw, l.Engine, 0})
+	add := func(more ...Limit) {
+		limits = append(limits, more...)
+		for _, l := range more {
+			say(fmt.Sprintf("%s: %.2f µs, and %s: %.2f", l.Name, l.Nodedb.CPU, l.Bound, l.Limit.CPU))
+		}
 	}
-	say("loopback and node/rpc")
+	for _, l := range stores {
+		add(Limit{"storage: " + l.Name, "raw Pebble", l.Raw, l.Engine, 0})
+	}
+	say("measuring loopback and node/rpc")
 	for _, window := range []int{1, 64, 256} {
 		l, err := measureRPC(ctx, o.Prefix, window, o.Seconds)
 		if err != nil {
 			return limits, err
 		}
-		limits = append(limits, l)
+		add(l)
 	}
-	say("a CQL server that does nothing, and a node")
+	say("measuring a CQL server that does nothing, and a node")
 	whole, err := measureWhole(ctx, &o, stores)
-	if limits = append(limits, whole...); err != nil || o.Files == nil {
+	if add(whole...); err != nil || o.Files == nil {
 		return limits, err
 	}
-	say("scans of all flights, from disk to frame")
+	say("measuring scans of all flights, from disk to frame")
 	scans, err := measureScans(ctx, &o)
-	return append(limits, scans...), err
+	add(scans...)
+	return limits, err
 }
 
 // Which of the storage limits a whole node is compared with.

@@ -111,6 +111,9 @@ func runLimits(c *cli.Context, files fs.FS) error {
 	return ownNodes(c, func(ctx context.Context, binary string, progress io.Writer) (any, func(io.Writer) error, error) {
 		o.Binary, o.Progress = binary, progress
 		limits, err := Limits(ctx, o)
+		if len(limits) == 0 {
+			return nil, nil, err
+		}
 		return limits, func(out io.Writer) error { return PrintLimits(out, limits) }, err
 	})
 }
@@ -139,6 +142,9 @@ func growthCommand() *cli.Command {
 			return ownNodes(c, func(ctx context.Context, binary string, progress io.Writer) (any, func(io.Writer) error, error) {
 				o.Binary, o.Progress = binary, progress
 				list, err := MeasureGrowth(ctx, o)
+				if err != nil && len(list) == 0 {
+					return nil, nil, err
+				}
 				return list, func(out io.Writer) error { return PrintGrowth(out, list) }, err
 			})
 		},
@@ -169,6 +175,9 @@ func volumeCommand() *cli.Command {
 			return ownNodes(c, func(ctx context.Context, binary string, progress io.Writer) (any, func(io.Writer) error, error) {
 				o.Binary, o.Progress = binary, progress
 				v, err := MeasureVolume(ctx, o)
+				if v == nil {
+					return nil, nil, err
+				}
 				return v, func(out io.Writer) error { return v.Print(out) }, err
 			})
 		},
@@ -185,7 +194,8 @@ func quietFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "quiet", Usage: "don't say what is being measured"}
 }
 
-// ownNodes runs a subcommand that starts nodes of its own, and prints what it gave.
+// ownNodes runs a subcommand that starts nodes of its own, and prints what it gave, with an error too: what was measured before it took its time. print is nil
+// where that is nothing.
 func ownNodes(c *cli.Context, run func(ctx context.Context, binary string, progress io.Writer) (result any, print func(io.Writer) error, err error)) error {
 	if c.Args().Present() {
 		return misuse("%s starts its own nodes, and takes no arguments; got %q", c.Command.Name, c.Args().First())
@@ -204,12 +214,12 @@ func ownNodes(c *cli.Context, run func(ctx context.Context, binary string, progr
 	switch {
 	case errors.Is(err, ErrOptions):
 		return misuse("%v", err)
-	case err != nil:
+	case print == nil:
 		return err
 	case c.Bool("json"):
-		return printJSON(c.App.Writer, result)
+		return errors.Join(err, printJSON(c.App.Writer, result))
 	default:
-		return print(c.App.Writer)
+		return errors.Join(err, print(c.App.Writer))
 	}
 }
 
