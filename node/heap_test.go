@@ -1,12 +1,13 @@
 package node
 
 import (
-	"bytes"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
+	"weak"
 )
 
 // TestHeapRest: a heap rests once nothing has loaded it for a while, and what it gave back it isn't asked for again.
@@ -39,7 +40,10 @@ func TestGiveBack(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no cycles but those of giveBack
 	giveBack()
 	var pool sync.Pool
-	pool.Put(bytes.Repeat([]byte{1}, 4*restWorth))
+	pooled := new([4 * restWorth]byte)
+	held := weak.Make(pooled)
+	pool.Put(pooled)
+	pooled = nil
 	if _, spare := heapFigures(); spare < restWorth {
 		t.Fatalf("only %d bytes could go back", spare)
 	}
@@ -47,9 +51,10 @@ func TestGiveBack(t *testing.T) {
 	if _, spare := heapFigures(); spare >= restWorth {
 		t.Errorf("%d bytes could still go back", spare)
 	}
-	if pool.Get() != nil {
+	if held.Value() != nil {
 		t.Error("the pool holds what it held")
 	}
+	runtime.KeepAlive(&pool)
 }
 
 // TestBoundGarbage: who sets GOGC has the last word.
