@@ -49,9 +49,9 @@ func (e *Error) Error() string {
 	fmt.Fprintf(&s, "line %d:%d ", e.Line, e.Column)
 	switch {
 	case e.Msg != "" && e.Near != "":
-		fmt.Fprintf(&s, `%s, at "%s"`, e.Msg, oneLine(e.Near))
+		fmt.Fprintf(&s, `%s, at "%s"`, printable(e.Msg), oneLine(e.Near))
 	case e.Msg != "":
-		s.WriteString(e.Msg)
+		s.WriteString(printable(e.Msg))
 	case e.Near != "":
 		fmt.Fprintf(&s, `unexpected "%s"`, oneLine(e.Near))
 	default:
@@ -66,22 +66,25 @@ func (e *Error) Error() string {
 // maxNear is how many characters of the offending text an error shows.
 const maxNear = 40
 
-// oneLine makes text fit for an error message: cut short, without line breaks and control characters.
+// oneLine makes text fit for an error message: printable, and cut short.
 func oneLine(s string) string {
-	var b strings.Builder
 	n := 0
-	for _, r := range s {
-		if n == maxNear {
-			b.WriteString("…")
-			break
+	for at := range s {
+		if n++; n > maxNear {
+			return printable(s[:at]) + "…"
 		}
-		if unicode.IsControl(r) {
-			r = ' '
-		}
-		b.WriteRune(r)
-		n++
 	}
-	return b.String()
+	return printable(s)
+}
+
+// printable is text without line breaks and other control characters, and without bytes that are no UTF-8: names in double quotes may have all of them.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // Parse reads one statement, with or without semicolons at its end, under DefaultLimits. Errors are *Error.

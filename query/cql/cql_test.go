@@ -260,3 +260,17 @@ func TestKeywords(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsArePrintable: names in double quotes may hold line breaks and bytes that are no UTF-8; errors that name them hold neither.
+func TestErrorsArePrintable(t *testing.T) {
+	name := "\"a\n\x81\r\x00b\""
+	for _, text := range []string{
+		"UPDATE t SET " + name + " = A +", "UPDATE t SET " + name + " = 1 + a WHERE k = 1", "CREATE TABLE " + name + " (a int)",
+		"CREATE TABLE " + name + " (a int PRIMARY KEY, PRIMARY KEY (a))", "CREATE TABLE t (a " + name + "<int> PRIMARY KEY)", "SELECT " + name + " " + name + " " + name,
+	} {
+		if _, err := Parse(text); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+		checkParse(t, text)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 )
@@ -55,7 +56,7 @@ func checkParse(t tester, text string) {
 	if e.Offset < 0 || e.Offset > len(text) || !strings.HasPrefix(text[e.Offset:], e.Near) && e.Msg == "" {
 		t.Fatalf("%q: error points at %d %q", text, e.Offset, e.Near)
 	}
-	if strings.ContainsAny(err.Error(), "\n\r") || !strings.HasPrefix(err.Error(), "line ") {
+	if strings.ContainsAny(err.Error(), "\n\r") || !utf8.ValidString(err.Error()) || !strings.HasPrefix(err.Error(), "line ") {
 		t.Fatalf("%q: error is not one line: %q", text, err)
 	}
 }
