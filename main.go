@@ -30,6 +30,7 @@ import (
 	"nodedb/node/bench"
 	"nodedb/node/config"
 	"nodedb/node/demo"
+	"nodedb/node/storage"
 	"nodedb/query/load"
 	"nodedb/query/shell"
 )
@@ -211,6 +212,7 @@ func start(c *cli.Context) error {
 	if c.Args().Present() {
 		return usage("start takes no arguments, got %q; see nodedb start --help", c.Args().First())
 	}
+	storage.HugePages()
 	given := map[string]string{}
 	for _, k := range config.Keys() {
 		if c.IsSet(k.Flag()) {

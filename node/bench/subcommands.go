@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"nodedb/node/storage"
 )
 
 // addressFlag is where nodes are started.
@@ -107,6 +109,8 @@ func limitsCommand(files fs.FS) *cli.Command {
 }
 
 func runLimits(c *cli.Context, files fs.FS) error {
+	storage.HugePages() // as a node does
+
 	o := LimitOptions{Files: files, Prefix: c.String("addresses"), Dir: c.String("data"), Seconds: seconds(c.Float64("seconds")), InFlight: c.Int("in-flight")}
 	return ownNodes(c, func(ctx context.Context, binary string, progress io.Writer) (any, func(io.Writer) error, error) {
 		o.Binary, o.Progress = binary, progress
