@@ -196,7 +196,7 @@ func (op *readOp) ask() {
 		return
 	}
 	if !op.single {
-		op.spec.Count = false // what differs between replicas is seen in rows only
+		op.spec.Count, op.spec.Columns = false, nil // what differs between replicas is seen in rows only
 	}
 	op.mu.Lock()
 	op.mu.next = enough

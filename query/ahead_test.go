@@ -130,3 +130,27 @@ func TestCounts(t *testing.T) {
 		}
 	}
 }
+
+// TestPicks: statements that ask for nothing but regular columns have those picked where the rows lie, all others read rows.
+func TestPicks(t *testing.T) {
+	n := &countingNode{oneNode: newOneNode(t)}
+	e, s := NewEngine(n, Options{}), &Session{}
+	must(t, e, s, "CREATE KEYSPACE ks WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}", "USE ks",
+		"CREATE TABLE t (k int, c int, s int static, v int, w int, l list<int>, PRIMARY KEY (k, c))", "INSERT INTO t (k, c, s, v) VALUES (1, 3, 4, 5)",
+		"CREATE TABLE dropped (k int PRIMARY KEY, v int, w int)", "ALTER TABLE dropped DROP v")
+	for cql, want := range map[string]bool{
+		"SELECT v FROM t": true, "SELECT w, v, l FROM t WHERE k = 1 AND c > 2 LIMIT 3": true, "SELECT v FROM t WHERE k IN (1, 2)": true,
+		"SELECT * FROM t": false, "SELECT k, v FROM t": false, "SELECT s, v FROM t": false, "SELECT c FROM t": false, "SELECT v + 1 FROM t": false,
+		"SELECT JSON v FROM t": false, "SELECT writetime(v) FROM t": false, "SELECT v FROM t PER PARTITION LIMIT 1": false, "SELECT sum(v) FROM t": false,
+		"SELECT v FROM t WHERE v = 5 ALLOW FILTERING": false, "SELECT w FROM dropped": false, "SELECT v FROM t WHERE k IN (1, 2) ORDER BY c": false,
+	} {
+		n.specs = nil
+		if _, err := e.Query(context.Background(), s, cql, testParams()); err != nil {
+			t.Errorf("%s: %v", cql, err)
+			continue
+		}
+		if picks := slices.ContainsFunc(n.specs, func(s storage.ReadSpec) bool { return len(s.Columns) > 0 }); picks != want {
+			t.Errorf("%s: picks %v", cql, picks)
+		}
+	}
+}

@@ -80,6 +80,7 @@ type question struct {
 	limit     int
 	group     int // 0, or GROUP BY so many key columns
 	distinct  bool
+	regular   bool // SELECT v: what replicas may pick from rows
 }
 
 func (q *question) cql() string {
@@ -87,6 +88,8 @@ func (q *question) cql() string {
 	switch {
 	case q.distinct:
 		what = "DISTINCT k, s"
+	case q.regular:
+		what = "v, v"
 	case q.group > 0:
 		what = strings.Join([]string{"k", "c", "d"}[:q.group], ", ") + ", count(*), sum(v)"
 	}
@@ -196,7 +199,10 @@ func (q *question) lines(rows []shown) (out []string) {
 	}
 	if q.group == 0 {
 		for _, r := range rows {
-			out = append(out, r.String())
+			if out = append(out, r.String()); q.regular {
+				v := shown{r[4]}.first()
+				out[len(out)-1] = v + " " + v
+			}
 		}
 		return out
 	}
@@ -284,6 +290,8 @@ func drawQuestion(t *rapid.T) *question {
 		q.group = rapid.IntRange(1, 3).Draw(t, "group")
 	case 1:
 		q.distinct, q.desc = true, false
+	case 2, 3:
+		q.regular = true
 	}
 	if q.keys != nil && !q.distinct {
 		q.relations = clusteringRelations(t)

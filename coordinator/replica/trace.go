@@ -61,7 +61,7 @@ func traceRead(m *coordinator.ReadMessage, page []byte) {
 			partitions++
 		case event == row.PageRow:
 			rows++
-		case event == row.PageCount:
+		case event == row.PageCount, event == row.PagePicked:
 			rows += r.Count
 		}
 	}

@@ -17,6 +17,8 @@ import (
 //	partition  | 1 u8 | token i64 | key length uvarint, key | header length uvarint, header |
 //	row        | 2 u8 | clustering length uvarint, clustering | fragment length uvarint, fragment |     of the partition before it
 //	count      | 4 u8 | live rows uvarint, above 0 |      of the partition before it, where a count was asked for instead of rows
+//	picked     | 5 u8 | rows u32, above 0 | length u32, values of these rows | clustering length uvarint, clustering of the last of them |
+//	                                       of the partition before it, where some columns of plain rows were asked for (Picker)
 //	end        | 0 u8 |  everything asked for was read, or
 //	           | 3 u8 | position |
 //
@@ -29,21 +31,30 @@ const (
 	tagRow       = 2
 	tagStop      = 3
 	tagCount     = 4
+	tagPicked    = 5
 )
 
 // PageWriter appends a page's bytes. Reset and reuse it.
 type PageWriter struct {
 	buf   []byte
 	empty int // where a partition begins that has no content yet; 0: there is none
+
+	run  int    // where picked rows begin to which the next may be added; 0: there are none
+	rows uint32 // of the run
+	last []byte // the clustering key of the last of them
 }
 
 // Reset starts a page in buf[:0].
 func (w *PageWriter) Reset(buf []byte) {
-	w.buf, w.empty = append(buf[:0], pageVersion), 0
+	w.buf, w.empty, w.run = append(buf[:0], pageVersion), 0, 0
 }
+
+// Forget lets go of the page, and keeps scratch for another.
+func (w *PageWriter) Forget() { *w = PageWriter{last: w.last[:0]} }
 
 // Partition begins a partition; nothing is written until it has content. header is encoded (nil: empty).
 func (w *PageWriter) Partition(token vnodes.Token, key, header []byte) {
+	w.endRun()
 	w.dropEmpty()
 	if len(header) == 0 {
 		w.empty = len(w.buf)
@@ -67,15 +78,46 @@ func (w *PageWriter) Row(clustering []byte, fragment View) {
 		return
 	}
 	w.empty = 0
+	w.endRun()
 	b := slices.Grow(w.buf, 1+2*binary.MaxVarintLen32+len(clustering)+len(fragment)) // once a row
 	b = binary.AppendUvarint(append(b, tagRow), uint64(len(clustering)))
 	b = binary.AppendUvarint(append(b, clustering...), uint64(len(fragment)))
 	w.buf = append(b, fragment...)
 }
 
+// pickedHead is the size of what stands before the values of picked rows.
+const pickedHead = 1 + 4 + 4
+
+// Pick appends what p picks of a row of the current partition; false: nothing, p can't pick of it.
+func (w *PageWriter) Pick(clustering []byte, fragment View, p *Picker) bool {
+	from := p.of(fragment)
+	if from == nil {
+		return false
+	}
+	if w.run == 0 {
+		w.empty, w.run, w.rows = 0, len(w.buf), 0
+		w.buf = append(w.buf, tagPicked, 0, 0, 0, 0, 0, 0, 0, 0)
+	}
+	w.buf, w.last = from.append(w.buf, fragment), append(w.last[:0], clustering...)
+	w.rows++
+	return true
+}
+
+// endRun ends a run of picked rows, if there is one.
+func (w *PageWriter) endRun() {
+	if w.run == 0 {
+		return
+	}
+	head := w.buf[w.run:]
+	le.PutUint32(head[1:], w.rows)
+	le.PutUint32(head[5:], uint32(len(head)-pickedHead))
+	w.buf, w.run = appendBytes(w.buf, w.last), 0
+}
+
 // Count appends how many rows the current partition has; of none it says nothing.
 func (w *PageWriter) Count(rows int) {
 	if rows > 0 {
+		w.endRun()
 		w.empty = 0
 		w.buf = binary.AppendUvarint(append(w.buf, tagCount), uint64(rows))
 	}
@@ -91,6 +133,7 @@ func (w *PageWriter) Len() int {
 
 // Finish ends the page: stop is where to go on, nil when everything asked for was read. It returns all bytes.
 func (w *PageWriter) Finish(stop *Position) []byte {
+	w.endRun()
 	w.dropEmpty()
 	if stop == nil {
 		w.buf = append(w.buf, tagEnd)
@@ -112,6 +155,8 @@ const (
 	PageRow
 	// PageCount: some of its rows, counted: Count is set. Only where that was asked for.
 	PageCount
+	// PagePicked: some of its rows, as a Picker gives them: Count and Values are set, and Clustering is that of the last one. Only where that was asked for.
+	PagePicked
 )
 
 // PageReader walks a page in place; what it gives aliases the page's bytes. No allocation a row. It checks lengths, order of entries and
@@ -123,7 +168,8 @@ type PageReader struct {
 	HeaderBytes []byte // nil: empty
 	Clustering  []byte
 	Row         View
-	Count       int // above 0
+	Count       int    // above 0
+	Values      []byte // of Count rows
 
 	rest   []byte
 	state  readerState
@@ -172,6 +218,8 @@ func (r *PageReader) Next() (Event, error) {
 		return r.end(tag)
 	case tag == tagCount && r.state == wantAny:
 		return r.count()
+	case tag == tagPicked && r.state == wantAny:
+		return r.picked()
 	}
 	return r.fail(corrupt("tag %d in a page", tag))
 }
@@ -218,6 +266,23 @@ func (r *PageReader) count() (Event, error) {
 	return PageCount, nil
 }
 
+func (r *PageReader) picked() (Event, error) {
+	if len(r.rest) < pickedHead-1 {
+		return r.fail(corrupt("page ends in picked rows"))
+	}
+	rows, size, rest := le.Uint32(r.rest), le.Uint32(r.rest[4:]), r.rest[8:]
+	if rows == 0 || rows > math.MaxInt32 || uint64(size) > uint64(len(rest)) {
+		return r.fail(corrupt("%d picked rows of %d bytes, where %d are left", rows, size, len(rest)))
+	}
+	r.Count, r.Row = int(rows), nil
+	r.Values, rest = cut(rest, int(size))
+	var err error
+	if r.Clustering, r.rest, err = takeBytes(rest, MaxClusteringBytes, "clustering key"); err != nil {
+		return r.fail(err)
+	}
+	return PagePicked, nil
+}
+
 func (r *PageReader) partition() (Event, error) {
 	if len(r.rest) < 8 {
 		return r.fail(corrupt("page ends in a token"))
@@ -262,7 +327,7 @@ func (r *PageReader) end(tag byte) (Event, error) {
 func (r *PageReader) Stop() *Position { return r.stop }
 
 // CheckPage validates a page from elsewhere: entries, headers and rows. What it does not check is the order of partitions and rows, and that
-// rows are shadowed: those depend on the request.
+// rows are shadowed: those depend on the request. Picked rows are refused: nobody asks another node for them.
 func CheckPage(page []byte) error {
 	var r PageReader
 	r.Reset(page)
@@ -276,6 +341,8 @@ func CheckPage(page []byte) error {
 			if err := r.Row.Check(); err != nil {
 				return err
 			}
+		case event == PagePicked:
+			return corrupt("picked rows in a page")
 		}
 	}
 }

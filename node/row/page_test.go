@@ -2,6 +2,7 @@ package row
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -117,18 +118,30 @@ func TestMutationLimits(t *testing.T) {
 func drawPage(t *rapid.T) (page []byte, want string) {
 	var w PageWriter
 	w.Reset([]byte("stale bytes"))
+	var picker Picker
+	picker.Reset([]ColumnID{2, 300, 1, 2})
 	token := vnodes.Token(0)
 	for range rapid.IntRange(0, 4).Draw(t, "partitions") {
 		token++
 		key, header := drawBytes(t, "key"), drawHeader(t).build()
+		w.endRun()
 		before := w.Len()
 		w.Partition(token, key, header)
 		partition, rows := fmt.Sprintf("partition %d %q %x\n", token, key, header), ""
 		for i := range rapid.IntRange(0, 3).Draw(t, "rows") {
 			fragment := drawFacts(t).build()
 			clustering := []byte{byte(i)}
-			w.Row(clustering, fragment)
-			if len(fragment) > 0 {
+			if rapid.Bool().Draw(t, "plain") {
+				fragment = drawPlain(t)
+			}
+			picked := rapid.Bool().Draw(t, "picked") && w.Pick(clustering, fragment, &picker)
+			if !picked {
+				w.Row(clustering, fragment)
+			}
+			if picked {
+				values := pickedValues(fragment, picker.columns)
+				rows += fmt.Sprintf("picked %x\n", values)
+			} else if len(fragment) > 0 {
 				rows += fmt.Sprintf("row %q %x\n", clustering, fragment)
 			}
 		}
@@ -151,6 +164,29 @@ func drawPage(t *rapid.T) (page []byte, want string) {
 	return w.Finish(stop), want
 }
 
+// drawPlain gives a row of few shapes.
+func drawPlain(t *rapid.T) []byte {
+	var b Builder
+	for _, c := range []ColumnID{1, 2, 300} {
+		if rapid.Bool().Draw(t, "has") {
+			b.Add(Cell{Column: c, Timestamp: 7, Value: drawBytes(t, "value")})
+		}
+	}
+	return b.Append(nil)
+}
+
+// pickedValues is what a Picker has to give of a plain row.
+func pickedValues(v View, columns []ColumnID) (b []byte) {
+	for _, c := range columns {
+		if cell, ok := v.Find(c); ok {
+			b = append(binary.BigEndian.AppendUint32(b, uint32(len(cell.Value))), cell.Value...)
+		} else {
+			b = append(b, 0xff, 0xff, 0xff, 0xff)
+		}
+	}
+	return b
+}
+
 func pageString(page []byte) (s string, err error) {
 	var r PageReader
 	r.Reset(page)
@@ -164,6 +200,15 @@ func pageString(page []byte) (s string, err error) {
 			s += fmt.Sprintf("partition %d %q %x\n", r.Token, r.Key, r.HeaderBytes)
 		case PageRow:
 			s += fmt.Sprintf("row %q %x\n", r.Clustering, []byte(r.Row))
+		case PagePicked:
+			for range r.Count {
+				size := 0
+				for range 4 {
+					size += 4 + max(0, int(int32(binary.BigEndian.Uint32(r.Values[size:]))))
+				}
+				s += fmt.Sprintf("picked %x\n", r.Values[:size])
+				r.Values = r.Values[size:]
+			}
 		case PageCount:
 			s += fmt.Sprintf("count %d\n", r.Count)
 		case PageEnd:
@@ -182,7 +227,7 @@ func TestPageRoundTrip(t *testing.T) {
 		if err != nil || got != want {
 			t.Fatalf("%v: got %s want %s", err, got, want)
 		}
-		if err := CheckPage(page); err != nil {
+		if err := CheckPage(page); (err != nil) != strings.Contains(want, "picked") {
 			t.Fatal(err)
 		}
 		for n := 1; n < len(page); n++ {
@@ -204,6 +249,7 @@ func TestPageOrderOfEntries(t *testing.T) {
 		{"nothing at all", nil, ""},
 		{"a row before any partition", append([]byte{pageVersion}, entry...), "tag 2 in a page"},
 		{"a count before any partition", []byte{pageVersion, tagCount, 1, tagEnd}, "tag 4 in a page"},
+		{"picked rows before any partition", []byte{pageVersion, tagPicked, 1, tagEnd}, "tag 5 in a page"},
 		{"an unknown tag", []byte{pageVersion, 9}, "tag 9 in a page"},
 		{"a newer page", []byte{9, 0}, "unknown version 9 of a page, this nodedb knows 1"},
 		{"bytes behind the end", []byte{pageVersion, tagEnd, 1}, "1 bytes behind the end of a page"},

@@ -44,7 +44,11 @@ type ReadSpec struct {
 	Slices  []Slice      // ascending, disjoint; empty: all rows
 	NoRows  bool         // headers only, plus the first live row where there is no live static (DISTINCT)
 	Count   bool         // the number of live rows of each partition instead of its rows. For who asks one replica: numbers can't be merged
-	Reverse bool         // rows in descending clustering order inside each partition (slices still given ascending)
+	// Columns are those that are wanted of plain rows, instead of these rows (row.Picker); nil: rows. It is leave, not an order: rows that are not plain are given
+	// whole, and so is the one that RowLimit ends with, so that who has enough without it knows where the row before it lies. For who asks one replica: values
+	// can't be merged. It doesn't travel.
+	Columns []row.ColumnID
+	Reverse bool // rows in descending clustering order inside each partition (slices still given ascending)
 	After   *row.Position
 	// Until ends a range read behind a place where Range would go on: behind a row (its header comes before it), or a partition (Done). It doesn't
 	// travel.
@@ -142,10 +146,11 @@ type reader struct {
 	bounds pebble.IterOptions
 	ok     bool // cur stands on an entry
 	w      row.PageWriter
+	picker row.Picker
 
 	// The limits, with defaults filled in.
 	byteLimit, workLimit, partitionLimit int
-	needLive                             bool
+	needLive, picking                    bool
 
 	// Progress.
 	rows, work int
@@ -179,7 +184,9 @@ func (r *reader) release() {
 	if cap(r.headerBytes)+cap(r.shadow)+cap(r.partitionKey) > maxPooledReader {
 		return
 	}
+	r.w.Forget()
 	*r = reader{
+		w: r.w, picker: r.picker,
 		prefix: r.prefix[:0], partitionKey: r.partitionKey[:0], headerBytes: r.headerBytes[:0], resumePrefix: r.resumePrefix[:0],
 		lower: r.lower[:0], upper: r.upper[:0], seek: r.seek[:0], shadow: r.shadow[:0], fromBuf: r.fromBuf[:0],
 	}
@@ -190,6 +197,9 @@ func (r *reader) release() {
 func (r *reader) read(ctx context.Context, from source, t *table, spec *ReadSpec, buf []byte) (page []byte, err error) {
 	r.ctx, r.spec = ctx, spec
 	r.w.Reset(buf)
+	if r.picking = len(spec.Columns) > 0 && !spec.oneRow(); r.picking { // one row is given as the row cache has it
+		r.picker.Reset(spec.Columns)
+	}
 	r.setLimits()
 	if empty, err := r.setBounds(); empty || err != nil {
 		return r.w.Finish(nil), err
@@ -574,6 +584,7 @@ func (r *reader) row(clustering []byte) (done bool, err error) {
 		}
 	}
 	switch {
+	case r.picking && r.rows+1 != r.spec.RowLimit && r.w.Pick(clustering, value, &r.picker):
 	case !r.spec.Count:
 		r.w.Row(clustering, value)
 	case row.View(value).LiveAt(r.spec.Now):

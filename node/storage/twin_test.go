@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"maps"
 	"slices"
 	"testing"
@@ -393,6 +394,10 @@ func (s *twinState) readAll(t *rapid.T) {
 	whole.RowLimit, whole.ByteLimit, whole.WorkLimit = 0, 0, 0
 	var got, want [][2]string
 	whole.Count = false
+	if !spec.Count && rapid.Bool().Draw(t, "picked") {
+		s.readPicked(t, spec, whole)
+		return
+	}
 	collect := func(page []byte, into *[][2]string) *row.Position {
 		var r row.PageReader
 		r.Reset(page)
@@ -444,4 +449,85 @@ func (s *twinState) deleteRange(t *rapid.T) {
 	failRapid(t, s.e.DeleteRange(memoryTable, r))
 	s.disk.deleteRange(r)
 	s.memory.deleteRange(r)
+}
+
+// readPicked checks that pages of which columns are picked give each row's values once, in order, and tell where the last of them lies, whatever the limits.
+func (s *twinState) readPicked(t *rapid.T, spec, whole ReadSpec) {
+	spec.Columns = rapid.SliceOfN(rapid.SampledFrom([]row.ColumnID{0, 1, 2, 3, 300}), 1, 3).Draw(t, "columns")
+	var got, want [][3]string // partition, clustering key where it is told, values
+	collect := func(page []byte, into *[][3]string) (rows int, stop *row.Position) {
+		var r row.PageReader
+		r.Reset(page)
+		for last := row.PageEnd; ; {
+			event, err := r.Next()
+			failRapid(t, err)
+			switch event {
+			case row.PageEnd:
+				if spec.RowLimit > 0 && rows == spec.RowLimit && last == row.PagePicked {
+					t.Fatalf("spec %+v: the row that the limit ends with is picked", spec)
+				}
+				return rows, r.Stop()
+			case row.PageRow:
+				if r.Row.LiveAt(testNow) {
+					rows++
+				}
+				*into = append(*into, [3]string{string(r.Key), string(r.Clustering), pickedValues(r.Row, spec.Columns)})
+			case row.PagePicked:
+				rows += r.Count
+				values := r.Values
+				for n := range r.Count {
+					size := valuesSize(values, len(spec.Columns))
+					*into = append(*into, [3]string{string(r.Key), "?", string(values[:size])})
+					if values = values[size:]; n == r.Count-1 {
+						(*into)[len(*into)-1][1] = string(r.Clustering)
+					}
+				}
+				if len(values) > 0 {
+					t.Fatalf("%d bytes behind %d rows", len(values), r.Count)
+				}
+			}
+			last = event
+		}
+	}
+	collect(s.disk.read(whole), &want)
+	for pages, stop := 0, (*row.Position)(nil); pages == 0 || stop != nil; pages++ {
+		spec.After = stop
+		spec.Storage = testTable
+		page, err := s.e.Read(context.Background(), &spec, nil)
+		failRapid(t, err)
+		if _, stop = collect(page, &got); pages > 1000 {
+			t.Fatalf("the pages of %+v don't end", spec)
+		}
+	}
+	for i := range got {
+		if i < len(want) && got[i][1] == "?" {
+			got[i][1] = want[i][1]
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("spec %+v: pages give\n%q, want\n%q", spec, got, want)
+	}
+}
+
+// pickedValues is what a row.Picker has to give of a row, as far as it is plain.
+func pickedValues(v row.View, columns []row.ColumnID) string {
+	var b []byte
+	for _, c := range columns {
+		cell, ok := v.Find(c)
+		if !ok {
+			b = append(b, 0xff, 0xff, 0xff, 0xff)
+			continue
+		}
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(cell.Value))), cell.Value...)
+	}
+	return string(b)
+}
+
+// valuesSize is how many bytes the first so many values take.
+func valuesSize(b []byte, n int) (size int) {
+	for range n {
+		length := int32(binary.BigEndian.Uint32(b[size:]))
+		size += 4 + max(0, int(length))
+	}
+	return size
 }

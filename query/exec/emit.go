@@ -1,6 +1,8 @@
 package exec
 
 import (
+	"fmt"
+
 	"nodedb/node/row"
 	"nodedb/query/plan"
 	"nodedb/query/schema"
@@ -106,15 +108,38 @@ func (w *walk) laid(l *layout) (full bool, err error) {
 		return false, err
 	}
 	w.o.appendLaid(l, w.reader.Row)
-	if err := w.o.given(); err != nil {
+	if err := w.o.given(1); err != nil {
 		return false, err
 	}
 	w.noteLast()
 	return w.o.left == 0, nil
 }
 
+// picked takes live rows of the current partition of which a replica has picked what the result has of them. They are none beyond the page or LIMIT, by the
+// limits that were asked for (shape).
+func (w *walk) picked() (full bool, err error) {
+	o, rows := w.o, w.reader.Count
+	w.sawRow = true
+	if o.full() {
+		w.endBeforeRow()
+		return true, nil
+	}
+	if o.wanted >= 0 && rows > o.wanted-o.count || o.left >= 0 && rows > o.left {
+		return false, fmt.Errorf("%w: a page of %d picked rows, more than were asked for", row.ErrCorrupt, rows)
+	}
+	o.rows = append(o.rows, w.reader.Values...)
+	if err := o.given(rows); err != nil {
+		return false, err
+	}
+	w.noteLast()
+	return o.left == 0, nil
+}
+
 // sizeOf guesses how many bytes the rows of a page take in the result: their share of what they take in the page.
 func (o *output) sizeOf(page []byte) int {
+	if o.straight && len(o.sel.Regulars) > 0 { // picked
+		return len(page) + minRows
+	}
 	columns := len(o.sel.Table.Columns)
 	return len(page)*min(len(o.sel.Exprs), columns)/columns + minRows
 }

@@ -163,7 +163,7 @@ func (o *output) emit(order []byte) error {
 	} else if err := o.appendRow(); err != nil {
 		return err
 	}
-	if err := o.given(); err != nil {
+	if err := o.given(1); err != nil {
 		return err
 	}
 	if o.sel.Sort != nil {
@@ -172,15 +172,15 @@ func (o *output) emit(order []byte) error {
 	return nil
 }
 
-// given counts the row that was just appended.
-func (o *output) given() error {
+// given counts the rows that were just appended.
+func (o *output) given(rows int) error {
 	if len(o.rows) > MaxResult {
 		return wire.Errorf(wire.CodeInvalid, "The result is larger than %d MiB: page through it, or give a LIMIT", MaxResult>>20)
 	}
-	o.count++
-	o.emitted++
+	o.count += rows
+	o.emitted += rows
 	if o.left > 0 && o.sel.Sort == nil {
-		o.left--
+		o.left -= rows
 	}
 	return nil
 }

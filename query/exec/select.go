@@ -244,6 +244,9 @@ func (w *walk) specify(spec *storage.ReadSpec) (empty bool, err error) {
 	}
 	*spec = storage.ReadSpec{Storage: t.Storage, NoRows: w.sel.Distinct, Reverse: w.sel.Reverse, Now: w.r.env.Now,
 		Count: w.sel.Counts && !w.dropped}
+	if w.o.straight {
+		spec.Columns = w.sel.Regulars
+	}
 	if spec.Slices, empty, err = w.sel.Where.Slices(&w.r.env); err == nil && w.sel.Where.Keys != nil && len(t.Clustering) == 0 {
 		spec.Slices = onlyRow
 	}
@@ -435,6 +438,8 @@ func (w *walk) page(page []byte) (stop *row.Position, full bool, err error) {
 			full, err = w.row()
 		case row.PageCount:
 			full, err = w.counted(w.reader.Count)
+		case row.PagePicked:
+			full, err = w.picked()
 		case row.PageEnd:
 			if stop = w.reader.Stop(); stop == nil && w.ahead != nil {
 				stop = w.ahead.partEnd()

@@ -3,6 +3,7 @@ package plan
 import (
 	"slices"
 
+	"nodedb/node/row"
 	"nodedb/query/cql"
 	"nodedb/query/schema"
 	"nodedb/query/types"
@@ -35,6 +36,8 @@ type Select struct {
 	UsesKey        bool
 	// Counts says that of a partition's rows only their number matters: count(*), of partitions or of everything.
 	Counts bool
+	// Regulars are the columns of a select list that is nothing but regular columns, in its order; nil of any other.
+	Regulars []row.ColumnID
 }
 
 func (c *compiler) selectStatement(st *cql.Select) (*Select, error) {
@@ -445,7 +448,21 @@ func (c *compiler) finish(s *Select) {
 	}
 	s.UsesClustering = s.UsesClustering || s.Sort != nil
 	s.Counts = s.onlyCounts()
+	s.Regulars = s.onlyRegulars()
 	c.plan.PartitionKey = routing(s.Where)
+}
+
+func (s *Select) onlyRegulars() (columns []row.ColumnID) {
+	if s.JSON || s.Grouped || s.Distinct {
+		return nil
+	}
+	for _, x := range s.Exprs {
+		if x.Op != OpColumn || x.Column.Kind != schema.Regular {
+			return nil
+		}
+		columns = append(columns, x.Column.ID)
+	}
+	return columns
 }
 
 // onlyCounts reports whether nothing is asked of rows but how many there are. Groups that are sorted are, by their first rows.
