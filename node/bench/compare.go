@@ -19,7 +19,7 @@ type CompareOptions struct {
 	Nodes    int
 	Sync     string        // nodedb's commitlog_sync: batch or periodic
 	PeerSync string        // SYNC of the peer's command
-	Warm     time.Duration // of load on nodedb, after it started
+	Warm     time.Duration // of each workload on nodedb, before any is measured; less where its cost is steady before
 	PeerWarm time.Duration // and on the peer: a JVM that has not compiled yet is four times slower
 	Half     bool          // then each workload at half of the rate that the peer reached, in an open loop, on both
 }
@@ -32,6 +32,9 @@ func Compare(ctx context.Context, o CompareOptions) (*Comparison, error) {
 	}
 	if o.Peer == "" {
 		return nil, fmt.Errorf("%w: no command of a peer", ErrOptions)
+	}
+	if o.Warm < 0 || o.PeerWarm < 0 {
+		return nil, fmt.Errorf("%w: warm for %s and %s: want no less than 0", ErrOptions, o.Warm, o.PeerWarm)
 	}
 	if _, err := o.Load.withDefaults(); err != nil {
 		return nil, err
@@ -96,7 +99,7 @@ func (c *Comparison) turn(ctx context.Context, o *CompareOptions, t *turn) (err 
 	if load.Keyspace == "" {
 		load.Keyspace = DefaultKeyspace
 	}
-	if err := warmUp(ctx, load, t.warm, say); err != nil {
+	if err := c.warmUp(ctx, t.s.name(), load, t.warm, say); err != nil {
 		return err
 	}
 	var errs []error
@@ -171,29 +174,4 @@ func onlyFlights(o *Options) bool {
 		}
 	}
 	return true
-}
-
-// warmUp puts each workload on for its share of the time. What a cold server fails at is told, and is no error: it has to be warm when it is measured.
-func warmUp(ctx context.Context, load Options, d time.Duration, say func(format string, args ...any)) error {
-	if d <= 0 {
-		return nil
-	}
-	say("warming for %.0f s", d.Seconds())
-	names := load.Workloads
-	load.Warm, load.Seconds, load.Ops, load.Rate, load.InFlight = 0, d/time.Duration(len(names)), 0, 0, nil
-	for _, name := range names {
-		load.Workloads = []string{name}
-		for end := time.Now().Add(load.Seconds); ; { // what has an end of its own, again and again
-			switch _, err := Run(ctx, load); {
-			case errors.Is(err, ErrServer) && ctx.Err() == nil:
-				say("while it was warmed: %v", err)
-			case err != nil:
-				return err
-			}
-			if !time.Now().Before(end) {
-				break
-			}
-		}
-	}
-	return nil
 }

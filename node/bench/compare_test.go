@@ -103,8 +103,15 @@ func TestCompare(t *testing.T) {
 	if want := "wipe  periodic\nstart 1 periodic\npids  periodic\nwipe  periodic\n"; err != nil || string(asked) != want {
 		t.Errorf("asked %q, %v", asked, err)
 	}
-	if !strings.Contains(said.String(), "peer: warming") {
-		t.Errorf("said %q", said.String())
+	var warmed []string
+	for _, w := range c.Warmed {
+		warmed = append(warmed, w.System+" "+w.Workload)
+		if w.Seconds < 0.2 || w.Seconds > 0.4 || len(w.Windows) != 1 || w.Windows[0] <= 0 {
+			t.Errorf("%+v", w)
+		}
+	}
+	if got := strings.Join(warmed, ", "); got != "peer insert, peer read" || !strings.Contains(said.String(), "peer: warming with read") {
+		t.Errorf("warmed %s; said %q", got, said.String())
 	}
 	l, err := net.Listen("tcp", at+".1:9042")
 	if err != nil {
@@ -119,7 +126,8 @@ func TestPeerThatFails(t *testing.T) {
 	if _, err := s.run(t.Context(), "echo no java here; exit 3"); err == nil || !strings.Contains(err.Error(), "no java here") {
 		t.Error(err)
 	}
-	for _, o := range []CompareOptions{{Nodes: 0, Peer: "x"}, {Nodes: 17, Peer: "x"}, {Nodes: 1}, {Nodes: 1, Peer: "x"}} {
+	for _, o := range []CompareOptions{{Nodes: 0, Peer: "x"}, {Nodes: 17, Peer: "x"}, {Nodes: 1}, {Nodes: 1, Peer: "x"},
+		{Nodes: 1, Peer: "x", PeerWarm: -1, Load: Options{Workloads: []string{"insert"}}}} {
 		if _, err := Compare(t.Context(), o); !errors.Is(err, ErrOptions) {
 			t.Errorf("%+v: %v", o, err)
 		}

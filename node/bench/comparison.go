@@ -12,6 +12,7 @@ type Comparison struct {
 	Sync     string    `json:"nodedb_sync"`
 	PeerName string    `json:"peer"`
 	PeerSync string    `json:"peer_sync"`
+	Warmed   []Warming `json:"warmed,omitempty"`
 	Passes   []Pass    `json:"passes"`
 	Rows     []Row     `json:"rows"`
 	Half     []Row     `json:"at_half,omitempty"` // at half of the rate that the peer reached
@@ -156,6 +157,7 @@ func (c *Comparison) Print(out io.Writer) error {
 			fmt.Fprintf(out, "%s, %d in flight: FAILED operations: %d of nodedb, %d of %s\n", row.Workload, row.InFlight, n, m, c.PeerName)
 		}
 	}
+	c.printWarmed(out)
 	if d := c.Disk; d.Own > 0 && d.Peer > 0 {
 		fmt.Fprintf(out, "\nthe flights on disk, all nodes: nodedb %.1f MB, %s %.1f MB\n", float64(d.Own)/1e6, c.PeerName, float64(d.Peer)/1e6)
 	}

@@ -22,9 +22,9 @@ func addressFlag() cli.Flag {
 
 // Defaults of compare.
 const (
-	defaultOwnWarm  = 10              // seconds
-	defaultPeerWarm = 180             // seconds: what a JVM needs
-	eachWarm        = 2 * time.Second // before each workload: its table is new
+	defaultOwnWarm  = 10              // seconds of each workload: a compiled program has a heap and pools to fill, no code to make
+	defaultPeerWarm = 180             // seconds of each workload: what a JVM needs
+	eachWarm        = 2 * time.Second // right before a workload is measured, on both: its table is new
 )
 
 func compareCommand(files fs.FS) *cli.Command {
@@ -38,7 +38,11 @@ func compareCommand(files fs.FS) *cli.Command {
 			"repository is one (it needs java 17, mvn, and python3 for cqlsh). Order: nodedb, peer, peer, nodedb. The workload load is each system's own: `nodedb load`, and what the\n" +
 			"peer's command copy does. Where all workloads are over the flights, what they take on disk is compared, too. Exit status 1: something failed; what there is\n" +
 			"is printed nonetheless.\n\n" +
-			"Example: nodedb bench compare --peer node/bench/peer/cassandra --nodes 3 --only insert,read --seconds 20 --half\n" +
+			"A system that was started is warmed with each workload, 64 in flight, until it is steady: until its CPU time an operation, by windows of 10 s, has not got 5% less for four\n" +
+			"windows. --warm and --own-warm are the most of that for each workload; what is below 50 s is too short to tell, and is used up. The output says how long each was warmed,\n" +
+			"and whether it became steady. Then all are measured, each on a new table, after 2 s of its load to fill the caches of both systems alike.\n\n" +
+			"Example: nodedb bench compare --peer node/bench/peer/cassandra --only insert,read,a,b,c,d,e,f --seconds 4   (up to 40 minutes, most of them to warm the peer)\n" +
+			"         nodedb bench compare --peer node/bench/peer/cassandra --nodes 3 --only insert,read --seconds 20 --half\n" +
 			"         nodedb bench compare --peer node/bench/peer/cassandra --only insert,read --in-flight 1,4,16,64,256,1024 --seconds 3",
 		OnUsageError: misused,
 		Flags: append(flags, addressFlag(),
@@ -46,9 +50,9 @@ func compareCommand(files fs.FS) *cli.Command {
 			&cli.IntFlag{Name: "nodes", Usage: "`N` nodes of each", Value: 1},
 			&cli.StringFlag{Name: "sync", Usage: "nodedb's commitlog_sync: batch (synced before the answer) or periodic", Value: "batch"},
 			&cli.StringFlag{Name: "peer-sync", Usage: "the peer's: periodic or batch", Value: "periodic"},
-			&cli.Float64Flag{Name: "warm", Usage: "`SECONDS` of load on the peer before it is measured", Value: defaultPeerWarm},
+			&cli.Float64Flag{Name: "warm", Usage: "at most so many `SECONDS` of each workload on the peer before any is measured; 0: none", Value: defaultPeerWarm},
 			&cli.BoolFlag{Name: "half", Usage: "then each workload at half of the rate that the peer reached, in an open loop: latencies at the same load"},
-			&cli.Float64Flag{Name: "own-warm", Usage: "`SECONDS` of load on nodedb before it is measured", Value: defaultOwnWarm},
+			&cli.Float64Flag{Name: "own-warm", Usage: "the same on nodedb, which is compiled already", Value: defaultOwnWarm},
 		),
 		Action: func(c *cli.Context) error { return runCompare(c, files) },
 	}
