@@ -71,7 +71,15 @@ func (p *picked) append(dst []byte, v View) []byte {
 			continue
 		}
 		value := p.shape.Plain(v, place)
-		dst = append(binary.BigEndian.AppendUint32(dst, uint32(len(value))), value...)
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
+		switch len(value) { // numbers cost less than a call to copy them
+		case 4:
+			dst = le.AppendUint32(dst, le.Uint32(value))
+		case 8:
+			dst = le.AppendUint64(dst, le.Uint64(value))
+		default:
+			dst = append(dst, value...)
+		}
 	}
 	return dst
 }

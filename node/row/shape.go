@@ -45,12 +45,12 @@ func (s *Shape) Place(col ColumnID) int {
 func (s *Shape) Plain(v View, i int) []byte {
 	ends, bodies := v[s.ends:s.bodies], v[s.bodies:]
 	from, to := 0, 0
-	switch s.head[1] & widthMask >> widthShift {
+	switch s.head[1] & widthMask {
 	case 0:
 		if to = int(ends[i]); i > 0 {
 			from = int(ends[i-1])
 		}
-	case 1:
+	case 1 << widthShift:
 		if to = int(le.Uint16(ends[2*i:])); i > 0 {
 			from = int(le.Uint16(ends[2*i-2:]))
 		}

@@ -583,8 +583,12 @@ func (r *reader) row(clustering []byte) (done bool, err error) {
 			value = r.shadow
 		}
 	}
+	if r.picking && r.rows+1 != r.spec.RowLimit && r.w.Pick(clustering, value, &r.picker) {
+		r.rows++ // what can be picked is live
+		r.partitionRows++
+		return r.rowTaken(clustering), nil
+	}
 	switch {
-	case r.picking && r.rows+1 != r.spec.RowLimit && r.w.Pick(clustering, value, &r.picker):
 	case !r.spec.Count:
 		r.w.Row(clustering, value)
 	case row.View(value).LiveAt(r.spec.Now):
@@ -594,11 +598,16 @@ func (r *reader) row(clustering []byte) (done bool, err error) {
 		r.rows++
 		r.partitionRows++
 	}
+	return r.rowTaken(clustering), nil
+}
+
+// rowTaken ends the page behind a row where a limit is reached. done: no more rows of this partition, for now or at all.
+func (r *reader) rowTaken(clustering []byte) (done bool) {
 	if r.limitReached() {
 		r.stopHere(clustering)
-		return true, nil
+		return true
 	}
-	return r.partitionLimit > 0 && r.partitionRows >= r.partitionLimit, nil
+	return r.partitionLimit > 0 && r.partitionRows >= r.partitionLimit
 }
 
 func (r *reader) limitReached() bool {
