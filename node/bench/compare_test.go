@@ -71,13 +71,21 @@ wipe)
 esac
 `
 
-// TestCompare: two real systems, each on its own, in both orders; what was started is gone at the end.
-func TestCompare(t *testing.T) {
-	dir, at := t.TempDir(), prefix(81)
-	script := filepath.Join(dir, "peer")
-	if err := os.WriteFile(script, fmt.Appendf(nil, peerScript, dir, nodedb(t), at), 0o755); err != nil {
+// peerCommand writes a script like peerScript, for the address AT.1; dir is what it writes to.
+func peerCommand(t *testing.T, text, at string) (dir, script string) {
+	t.Helper()
+	dir = t.TempDir()
+	script = filepath.Join(dir, "peer")
+	if err := os.WriteFile(script, fmt.Appendf(nil, text, dir, nodedb(t), at), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	return dir, script
+}
+
+// TestCompare: two real systems, each on its own, in both orders; what was started is gone at the end.
+func TestCompare(t *testing.T) {
+	at := prefix(81)
+	dir, script := peerCommand(t, peerScript, at)
 	var said bytes.Buffer
 	c, err := Compare(t.Context(), CompareOptions{
 		Load:   Options{Workloads: []string{"insert", "read"}, Ops: 3000, Rows: 1000, Progress: &said},
@@ -156,11 +164,8 @@ func TestRatios(t *testing.T) {
 // TestCompareFlights: each system loads the flights its own way, latencies are measured at half of the peer's rate, and what is on disk is compared.
 func TestCompareFlights(t *testing.T) {
 	const flights = 3000
-	dir, at := t.TempDir(), prefix(84)
-	script := filepath.Join(dir, "peer")
-	if err := os.WriteFile(script, fmt.Appendf(nil, peerScript, dir, nodedb(t), at), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	at := prefix(84)
+	dir, script := peerCommand(t, peerScript, at)
 	c, err := Compare(t.Context(), CompareOptions{
 		Load:   Options{Workloads: []string{"load", "count"}, Ops: 2, Files: someFlights(t, flights)},
 		Binary: nodedb(t), Peer: script, Prefix: at, Nodes: 1, Sync: "batch", PeerSync: "periodic",
@@ -188,11 +193,8 @@ func TestCompareFlights(t *testing.T) {
 
 // TestCompareAtHalf: the rate of the open loop is half of what the peer reached, on both.
 func TestCompareAtHalf(t *testing.T) {
-	dir, at := t.TempDir(), prefix(85)
-	script := filepath.Join(dir, "peer")
-	if err := os.WriteFile(script, fmt.Appendf(nil, peerScript, dir, nodedb(t), at), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	at := prefix(85)
+	_, script := peerCommand(t, peerScript, at)
 	c, err := Compare(t.Context(), CompareOptions{
 		Load:   Options{Workloads: []string{"insert"}, Ops: 1000, InFlight: []int{1, 64}},
 		Binary: nodedb(t), Peer: script, Prefix: at, Nodes: 1, Sync: "batch", PeerSync: "periodic", Half: true,
@@ -211,12 +213,9 @@ func TestCompareAtHalf(t *testing.T) {
 
 // TestCompareKeepsWhatItHas: the peer's second workload fails in its first pass, and later the peer is gone; what was measured is there, with the failure.
 func TestCompareKeepsWhatItHas(t *testing.T) {
-	dir, at := t.TempDir(), prefix(86)
-	script := filepath.Join(dir, "peer")
+	at := prefix(86)
 	failing := strings.Replace(peerScript, "copy) [ $# -gt 1 ] || exit 0", "copy) [ $# -gt 1 ] || exit 0; echo the disk is full >&2; exit 1 ;;\nnever) ", 1)
-	if err := os.WriteFile(script, fmt.Appendf(nil, failing, dir, nodedb(t), at), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	_, script := peerCommand(t, failing, at)
 	c, err := Compare(t.Context(), CompareOptions{
 		Load:   Options{Workloads: []string{"insert", "load", "read"}, Ops: 100, Rows: 100, Files: someFlights(t, 10)},
 		Binary: nodedb(t), Peer: script, Prefix: at, Nodes: 1, Sync: "batch", PeerSync: "periodic",

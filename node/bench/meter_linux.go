@@ -17,53 +17,45 @@ import (
 // tick is what /proc/PID/stat counts in: USER_HZ, which is 100 on every Linux.
 const tick = 10 * time.Millisecond
 
-// serverCPU is the CPU time, user and system, that processes have used. One that ended counts nothing.
-func serverCPU(pids []int) (sum time.Duration) {
+// sumOf adds up what a file of each process tells. One that ended counts nothing.
+func sumOf(pids []int, file string, tell func(raw []byte) int64) (sum int64) {
 	for _, pid := range pids {
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		// pid (name) state ppid …: the name may hold anything, so fields count from the last parenthesis; utime and stime are 14 and 15 of all.
-		fields := bytes.Fields(raw[bytes.LastIndexByte(raw, ')')+1:])
-		for _, at := range []int{11, 12} {
-			n, _ := strconv.ParseInt(string(fields[at]), 10, 64)
-			sum += time.Duration(n) * tick
+		if raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file)); err == nil {
+			sum += tell(raw)
 		}
 	}
 	return sum
+}
+
+func number(text []byte) int64 {
+	n, _ := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 64)
+	return n
+}
+
+// serverCPU is the CPU time, user and system, that processes have used.
+func serverCPU(pids []int) time.Duration {
+	return tick * time.Duration(sumOf(pids, "stat", func(raw []byte) int64 {
+		// pid (name) state ppid …: the name may hold anything, so fields count from the last parenthesis; utime and stime are 14 and 15 of all.
+		fields := bytes.Fields(raw[bytes.LastIndexByte(raw, ')')+1:])
+		return number(fields[11]) + number(fields[12])
+	}))
 }
 
 // serverResident is the memory that processes have resident, in bytes.
-func serverResident(pids []int) (sum int64) {
-	for _, pid := range pids {
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-		if err != nil {
-			continue
-		}
-		if fields := bytes.Fields(raw); len(fields) > 1 {
-			pages, _ := strconv.ParseInt(string(fields[1]), 10, 64)
-			sum += pages * int64(os.Getpagesize())
-		}
-	}
-	return sum
+func serverResident(pids []int) int64 {
+	return sumOf(pids, "statm", func(raw []byte) int64 {
+		fields := bytes.Fields(raw)
+		return number(fields[1]) * int64(os.Getpagesize())
+	})
 }
 
 // serverWritten is what processes have had written to disks, in bytes: pages that they dirtied, so what a file system adds is not in it.
-func serverWritten(pids []int) (sum int64) {
-	for _, pid := range pids {
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(raw)) {
-			if value, ok := strings.CutPrefix(line, "write_bytes: "); ok {
-				n, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
-				sum += n
-			}
-		}
-	}
-	return sum
+func serverWritten(pids []int) int64 {
+	return sumOf(pids, "io", func(raw []byte) int64 {
+		_, after, _ := bytes.Cut(raw, []byte("\nwrite_bytes: "))
+		line, _, _ := bytes.Cut(after, []byte("\n"))
+		return number(line)
+	})
 }
 
 // allocated is what a file takes on disk.
