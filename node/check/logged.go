@@ -1,8 +1,10 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -100,14 +102,14 @@ func (w *logged) judge(v *versions, f floor, p int, rows []string) (n int) {
 
 func (w *logged) final(ctx context.Context, s *Session) {
 	began := time.Now()
-	for i := range w.parts[0].everything() {
+	for _, group := range w.groups() {
 		for {
-			numbers, ok := w.readGroup(ctx, s, i)
+			numbers, ok := w.readGroup(ctx, s, group)
 			if !ok || whole(numbers) {
 				break
 			}
 			if time.Since(began) > wholeWithin {
-				w.suite.violation("logged", "torn", loggedKey(w.parts[0].everything()[i].key),
+				w.suite.violation("logged", "torn", loggedKey(group[0].key),
 					fmt.Sprintf("%v after all was well its partitions have the numbers %v, which no batches give", wholeWithin, numbers))
 				break
 			}
@@ -116,10 +118,21 @@ func (w *logged) final(ctx context.Context, s *Session) {
 	}
 }
 
-// readGroup reads all partitions of a group.
-func (w *logged) readGroup(ctx context.Context, s *Session, i int) (numbers [loggedParts]int, ok bool) {
+// groups are all groups, each with its partitions. Sessions that begin groups at the same moment may have them in another order in each partition.
+func (w *logged) groups() [][loggedParts]*versions {
+	groups := make([][loggedParts]*versions, len(w.parts[0].everything()))
 	for p := range w.parts {
-		v := w.parts[p].everything()[i]
+		byKey := slices.SortedFunc(slices.Values(w.parts[p].everything()), func(a, b *versions) int { return cmp.Compare(a.key, b.key) })
+		for i, v := range byKey {
+			groups[i][p] = v
+		}
+	}
+	return groups
+}
+
+// readGroup reads all partitions of a group.
+func (w *logged) readGroup(ctx context.Context, s *Session, group [loggedParts]*versions) (numbers [loggedParts]int, ok bool) {
+	for p, v := range group {
 		f := v.begin()
 		rows, ok := s.readAll(ctx, "logged", w.query(v.key, p))
 		if !ok {
