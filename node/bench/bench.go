@@ -51,6 +51,7 @@ type Options struct {
 	Seconds     time.Duration
 	Ops         int64             // end after so many operations, if that is earlier; 0: no such end
 	Warm        time.Duration     // of the same load, before anything is measured
+	Settle      bool              // before each measurement, and its warming, wait until the server is at rest
 	Rows        int64             // rows to write before; 0: the workload's own number
 	Keys        string            // uniform, zipfian or latest; "": the workload's own
 	Replication int               // factor; default 3, or the number of hosts if that is less

@@ -47,8 +47,13 @@ func (r *run) all(ctx context.Context) ([]Result, error) {
 	return results, nil
 }
 
-// measure warms, and measures with so many in flight.
+// measure lets the server settle, warms, and measures with so many in flight.
 func (r *run) measure(ctx context.Context, inFlight int) (*Result, error) {
+	if r.o.Settle {
+		if err := r.settle(ctx); err != nil {
+			return nil, err
+		}
+	}
 	r.makeWorkers(inFlight)
 	if r.o.Warm > 0 {
 		if _, err := r.phase(ctx, "warm", r.w.Mix, r.o.Warm, math.MaxInt64, r.o.Rate); err != nil {

@@ -40,8 +40,9 @@ func compareCommand(files fs.FS) *cli.Command {
 			"is printed nonetheless.\n\n" +
 			"A system that was started is warmed with each workload, 64 in flight, until it is steady: until its CPU time an operation, by windows of 10 s, has not got 5% less for four\n" +
 			"windows. --warm and --own-warm are the most of that for each workload; what is below 50 s is too short to tell, and is used up. The output says how long each was warmed,\n" +
-			"and whether it became steady. Then all are measured, each on a new table, after 2 s of its load to fill the caches of both systems alike.\n\n" +
-			"Example: nodedb bench compare --peer node/bench/peer/cassandra --only insert,read,a,b,c,d,e,f --seconds 4   (up to 40 minutes, most of them to warm the peer)\n" +
+			"and whether it became steady. Then all are measured, each on a new table, once the system rests (it has flushed and compacted what it was given: less than 8% of a core for\n" +
+			"9 s, 90 s at most), after 2 s of its load to fill the caches of both systems alike.\n\n" +
+			"Example: nodedb bench compare --peer node/bench/peer/cassandra --only insert,read,a,b,c,d,e,f --seconds 4   (up to 50 minutes, most of them to warm the peer)\n" +
 			"         nodedb bench compare --peer node/bench/peer/cassandra --nodes 3 --only insert,read --seconds 20 --half\n" +
 			"         nodedb bench compare --peer node/bench/peer/cassandra --only insert,read --in-flight 1,4,16,64,256,1024 --seconds 3",
 		OnUsageError: misused,
@@ -74,7 +75,7 @@ func runCompare(c *cli.Context, files fs.FS) error {
 	if err != nil {
 		return err
 	}
-	load.Warm = eachWarm
+	load.Warm, load.Settle = eachWarm, true
 	binary, err := os.Executable()
 	if err != nil {
 		return err

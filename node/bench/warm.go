@@ -45,7 +45,7 @@ func (c *Comparison) warmUp(ctx context.Context, system string, load Options, mo
 		return nil
 	}
 	names := load.Workloads
-	load.Warm, load.Ops, load.Rate, load.InFlight = 0, 0, 0, nil
+	load.Warm, load.Settle, load.Ops, load.Rate, load.InFlight = 0, false, 0, 0, nil
 	for _, name := range names {
 		workload, err := find(name)
 		if err != nil {
