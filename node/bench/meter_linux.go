@@ -45,6 +45,9 @@ func serverCPU(pids []int) time.Duration {
 func serverResident(pids []int) int64 {
 	return sumOf(pids, "statm", func(raw []byte) int64 {
 		fields := bytes.Fields(raw)
+		if len(fields) < 2 {
+			return 0
+		}
 		return number(fields[1]) * int64(os.Getpagesize())
 	})
 }

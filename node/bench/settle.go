@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -31,6 +32,7 @@ func (r *run) settle(ctx context.Context) error {
 	var rest resting
 	tick := time.NewTicker(restWindow)
 	defer tick.Stop()
+	r.say("%s: waiting until the server is at rest", r.w.Name)
 	before, at := r.meter.read(), time.Now()
 	for begun := at; at.Sub(begun) < mostSettle; {
 		select {
@@ -44,5 +46,13 @@ func (r *run) settle(ctx context.Context) error {
 		}
 		before, at = used, now
 	}
+	r.say("%s: the server is still busy after %.0f s, and is measured nonetheless", r.w.Name, mostSettle.Seconds())
 	return nil
+}
+
+// say writes a line of progress, where that is shown.
+func (r *run) say(format string, args ...any) {
+	if r.o.Progress != nil {
+		fmt.Fprintf(r.o.Progress, format+"\n", args...)
+	}
 }

@@ -27,9 +27,10 @@ type picked struct {
 	places []int // the number of a column's cell, or -1
 }
 
-// Reset has p pick columns, whose ids it copies. What it has learnt of rows it keeps, where it picks the same as before.
+// Reset has p pick columns, whose ids it copies. What it has learnt of rows it keeps, where it picks the same as before and has room to learn more: other tables have columns
+// of the same ids, and shapes of their own.
 func (p *Picker) Reset(columns []ColumnID) {
-	if !slices.Equal(p.columns, columns) {
+	if len(p.known) == maxShapes || !slices.Equal(p.columns, columns) {
 		p.columns, p.known, p.last = append(p.columns[:0], columns...), p.known[:0], 0
 	}
 }
